@@ -1,0 +1,1 @@
+"""The clinic's typed description and the rules over it: pure Python, no I/O."""
