@@ -1,0 +1,1 @@
+"""The rehearsal: a twin of the clinic's network, hypervisor, providers and phones on one Linux machine."""
