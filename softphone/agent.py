@@ -119,6 +119,8 @@ class Agent:
     def _send(self, data: bytes, addr: Addr) -> None:
         if self.trace is not None:
             self.trace.append((time.time(), "sent", addr, data))
+        if self.behaviour.action == "dead":
+            return
         try:
             self._socket.sendto(data, addr)
         except (OSError, OverflowError) as error:  # no route, nonsense port: as lost as on the wire

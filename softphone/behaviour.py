@@ -15,7 +15,7 @@ class Behaviour:
     ring: 180 and wait for the operator of the pool (also `manual`, which sends only 100).
     answer: 180, 200 after `after` seconds, send `tone`, hang up after `hold` seconds (None = never).
     busy: 486. reject: `code` after `after` seconds. redirect: 302 to `contact` after `after` seconds.
-    silent: INVITE gets no response at all. dead: nothing gets a response, as if unplugged.
+    silent: INVITE gets no response at all. dead: nothing comes in and nothing goes out, as if unplugged.
     `early_tone` sends 183 with that tone as early media while ringing; `q850` adds a Reason header to a refusal
     and to the BYE; `in_call` is what a second caller gets: "ring" (call waiting) or "busy".
     """

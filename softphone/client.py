@@ -38,6 +38,9 @@ class Pool:
     @classmethod
     def start(cls, path: str | Path, *, prefix: Sequence[str] = (), log: str | Path | None = None) -> "Pool":
         """Start the daemon (e.g. with prefix ["ip", "netns", "exec", NS]) and wait until it listens."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                raise PoolError(f"a pool listens at {path} already")
         command = [*prefix, sys.executable, "-m", "softphone.pool", "--socket", str(path)]
         command += ["--log", str(log)] if log else []
         root = str(Path(__file__).resolve().parent.parent)

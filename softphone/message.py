@@ -231,7 +231,7 @@ class Uri:
     def __str__(self) -> str:
         if self.scheme == "tel":
             return f"tel:{self.user}{self.params}"
-        user = quote(self.user, safe="+*#-_.!~'()&=$,;?/%:") + "@" if self.user else ""
+        user = quote(self.user, safe="+*-_.!~'()&=$,;?/") + "@" if self.user else ""
         return f"{self.scheme}:{user}{self.host}{f':{self.port}' if self.port else ''}{self.params}{self.headers}"
 
 

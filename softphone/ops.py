@@ -325,7 +325,7 @@ class Operations:
         return {"seconds": round(time.monotonic() - started, 3), "level_db": round(sum(run) / len(run), 1)}
 
     async def op_listen(self, call: str, seconds: float = 1.0) -> Json:
-        """What the call hears in the next seconds. -> {"windows", "packets", "heard": {freq: fraction}, "gap_ms_max"}"""
+        """What the call hears in the next seconds. -> {"windows", "packets", "heard": {freq: fraction}}"""
         media = self._call(call).media
         if media is None:
             return {"windows": 0, "packets": 0, "heard": {}}
@@ -387,7 +387,7 @@ class Operations:
         return {}
 
     async def op_stats(self) -> Json:
-        """-> counts of the process: agents, registered, calls, rtp sessions, retransmissions, malformed, cpu and memory"""
+        """-> counts of the process: agents, calls, RTP sessions, retransmissions, malformed, processor time, memory."""
         agents = list(self.agents.values())
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
         used = os.times()

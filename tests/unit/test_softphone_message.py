@@ -40,8 +40,10 @@ def test_compact_forms_folding_and_odd_spacing_of_rfc_4475_are_read() -> None:
         b"TO :\r\n sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n\r\n"
         b'from   : "J Rosenberg \\\\\\""       <sip:jdrosen@example.com>\r\n  ;\r\n  tag = 98asjd8\r\n'
         b"MaX-fOrWaRdS: 0068\r\nCall-ID: wsinv.ndaksdj@192.0.2.1\r\nCSeq: 0009\r\n  INVITE\r\n"
-        b"v:  SIP  / 2.0  / TCP     spindle.example.com   ;\r\n  branch  =   z9hG4bK9ikj8  ,\r\n SIP/2.0/UDP 192.0.2.2\r\n"
-        b'm:"Quoted string \\"\\"" <sip:jdrosen@example.com> ; newparam =\r\n      newvalue ;\r\n  secondparam ; q = 0.33\r\n'
+        b"v:  SIP  / 2.0  / TCP     spindle.example.com   ;\r\n  branch  =   z9hG4bK9ikj8  ,\r\n"
+        b" SIP/2.0/UDP 192.0.2.2\r\n"
+        b'm:"Quoted string \\"\\"" <sip:jdrosen@example.com> ; newparam =\r\n      newvalue ;\r\n'
+        b"  secondparam ; q = 0.33\r\n"
         b"l: 0\r\n\r\n"
     )
     assert message.to_tag == "1918181833n" and message.from_tag == "98asjd8" and message.cseq == (9, "INVITE")
@@ -53,7 +55,8 @@ def test_compact_forms_folding_and_odd_spacing_of_rfc_4475_are_read() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"\r\n\r\n", b"\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"INVITE sip:a SIP/2.0\r\n\r\n", b"SIP/2.0 99 X\r\n\r\n",
+        b"", b"\r\n\r\n", b"\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n", b"INVITE sip:a SIP/2.0\r\n\r\n",
+        b"SIP/2.0 99 X\r\n\r\n",
         INVITE.replace(b"CSeq: 314159 INVITE", b"CSeq: 1 BYE"), INVITE.replace(b"CSeq: 314159", b"CSeq: -1"),
         INVITE.replace(b"Content-Length: 4", b"Content-Length: 400"), INVITE.replace(b"Call-ID", b"Call"),
         INVITE.replace(b"Content-Length: 4", b"Content-Length: x"), INVITE.replace(b"To: ", b"To "),
@@ -66,7 +69,7 @@ def test_what_is_no_sip_message_is_refused(data: bytes) -> None:
 
 
 def test_random_damage_raises_nothing_but_message_error() -> None:
-    source = random.Random(7)
+    source = random.Random(7)  # noqa: S311
     for _ in range(3000):
         data = bytearray(INVITE)
         for _ in range(source.randrange(1, 12)):
@@ -102,8 +105,8 @@ def test_uris() -> None:
 
 def test_digest_gives_the_answers_of_rfc_2617_and_rfc_7616() -> None:
     old = digest.response_hash(
-        "Mufasa", "testrealm@host.com", "Circle Of Life", "GET", "/dir/index.html", "dcd98b7102dd2f0e8b11d0f600bfb0c093",
-        qop="auth", nc="00000001", cnonce="0a4f113b",
+        "Mufasa", "testrealm@host.com", "Circle Of Life", "GET", "/dir/index.html",
+        "dcd98b7102dd2f0e8b11d0f600bfb0c093", qop="auth", nc="00000001", cnonce="0a4f113b",
     )  # fmt: skip
     assert old == "6629fae49393a05397450978507c4ef1"
     expected = {
