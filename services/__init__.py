@@ -1,0 +1,1 @@
+"""Programs that run on the PBX, with Debian's own Python and nothing else."""
