@@ -11,7 +11,8 @@ _CORE = (
     "res_crypto", "res_musiconhold", "res_clioriginate", "res_mutestream", "res_manager_devicestate", "pbx_config",
 )  # fmt: skip
 _SIP = (
-    "res_pjproject", "res_pjsip", "res_pjsip_session", "res_pjsip_pubsub", "res_pjsip_outbound_registration", "res_pjsip_outbound_publish",
+    "res_pjproject", "res_pjsip", "res_pjsip_session", "res_pjsip_pubsub",
+    "res_pjsip_outbound_registration", "res_pjsip_outbound_publish",
     "res_pjsip_registrar", "res_pjsip_authenticator_digest", "res_pjsip_outbound_authenticator_digest",
     "res_pjsip_endpoint_identifier_ip", "res_pjsip_endpoint_identifier_user", "res_pjsip_acl", "res_pjsip_caller_id",
     "res_pjsip_diversion", "res_pjsip_dtmf_info", "res_pjsip_exten_state", "res_pjsip_dialog_info_body_generator",
@@ -21,7 +22,8 @@ _SIP = (
 )  # fmt: skip
 _CALLS = (
     "app_dial", "app_queue", "app_playback", "app_echo", "app_mixmonitor", "app_cdr", "app_celgenuserevent",
-    "app_directed_pickup", "app_stack", "app_exec", "app_verbose", "app_senddtmf", "res_parking", "bridge_builtin_features",
+    "app_directed_pickup", "app_stack", "app_exec", "app_verbose", "app_senddtmf", "res_parking",
+    "bridge_builtin_features",
     "bridge_builtin_interval_features", "bridge_holding", "bridge_native_rtp", "bridge_simple", "bridge_softmix",
     "chan_bridge_media",
 )  # fmt: skip

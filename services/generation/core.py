@@ -111,22 +111,14 @@ def missing(kind: str, expected: Iterable[str], present: Iterable[str]) -> list[
 
 
 def balanced(text: str) -> bool:
-    """Round, square and curly brackets close in order; quotes and escapes as Asterisk reads them."""
+    """Whether round, square and curly brackets close in order; a backslash takes the next character out."""
     stack: list[str] = []
     closing = {")": "(", "]": "[", "}": "{"}
-    skip = quoted = False
-    for char in text:
-        if skip:
-            skip = False
-        elif char == "\\":
-            skip = True
-        elif char == '"':
-            quoted = not quoted
-        elif char in "([{" and not (quoted and char != "{" and "{" not in stack):
+    for char in re.sub(r"\\.", "", text):
+        if char in "([{":
             stack.append(char)
-        elif char in ")]}" and not (quoted and char != "}" and "{" not in stack):
-            if not stack or stack.pop() != closing[char]:
-                return False
+        elif char in closing and (not stack or stack.pop() != closing[char]):
+            return False
     return not stack
 
 

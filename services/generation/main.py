@@ -27,7 +27,7 @@ CURRENT = HOME / "current"
 KEPT = 20
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The operation did not happen; the live configuration is as it was."""
 
     def __init__(self, problems: list[core.Problem]) -> None:
@@ -48,7 +48,8 @@ def receive(digest: str) -> Path:
     found = _digest_of(partial)
     if found != digest:
         shutil.rmtree(partial)
-        raise Refused([core.Problem("transfer", 0, f"expected {digest[:12]}, received {found[:12]}", "incomplete")])
+        text = f"expected {digest[:12]}, received {found[:12]}"
+        raise RefusedError([core.Problem("transfer", 0, text, "incomplete")])
     for path in [partial, *partial.rglob("*")]:
         shutil.chown(path, "root", "asterisk")
         path.chmod(0o750 if path.is_dir() else 0o640)
@@ -65,7 +66,7 @@ def apply(digest: str) -> dict[str, object]:
     if problems:
         if _current() != digest:
             shutil.rmtree(target)
-        raise Refused(problems)
+        raise RefusedError(problems)
     checked = time.monotonic()
     result = switch(digest)
     return {**result, "check_seconds": round(checked - started, 2)}
@@ -75,7 +76,7 @@ def switch(digest: str) -> dict[str, object]:
     """Point `current` at a generation in one rename and reload; back again if the live Asterisk does not follow."""
     target = HOME / digest
     if not target.is_dir():
-        raise Refused([core.Problem("generations", 0, digest, "no such generation")])
+        raise RefusedError([core.Problem("generations", 0, digest, "no such generation")])
     before = _current()
     _point_at(digest)
     running = _is_running()
@@ -85,7 +86,7 @@ def switch(digest: str) -> dict[str, object]:
             _point_at(before)
             _reload(HOME / before)
         if problems:
-            raise Refused(problems)
+            raise RefusedError(problems)
     _prune()
     return {"digest": digest, "before": before, "reloaded": running, "changed": before != digest}
 
@@ -200,7 +201,7 @@ def main(arguments: list[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except Refused as refused:
+    except RefusedError as refused:
         json.dump({"problems": [str(p) for p in refused.problems]}, sys.stdout)
         return 1
     json.dump(answer, sys.stdout)
