@@ -235,12 +235,19 @@ class Call:
                 self.trail.add("connected", **connected)
 
     def cancel(self) -> None:
-        """Give up an outgoing call that is not answered; the CANCEL waits for a first provisional (section 9.1)."""
+        """Give up an outgoing call that is not answered.
+
+        Without a provisional yet the call ends at once, and a CANCEL (or ACK and BYE) follows should the other side
+        turn out to be alive (RFC 3261 section 9.1).
+        """
         if self.direction != "out" or self.state not in ("calling", "ringing") or self._cancelled:
             return
         self._cancelled = True
-        if self._provisional:
-            self._send_cancel()
+        if not self._provisional:
+            self.trail.add("abandoned")
+            self.end("local", 487, "cancelled")
+            return
+        self._send_cancel()
         self.later(64 * self.agent.transactions.t1, self.end, "local", 487, "cancelled")
 
     def _send_cancel(self) -> None:

@@ -2,6 +2,7 @@
 
 A method's keyword arguments are the request's keys. A wrong request raises OpError (or ValueError), whose text is
 the reply's `error`. Every wait has a timeout and raises OpError when it passes.
+The file is over the usual size because it is the pool's whole vocabulary, and is read as a list.
 """
 
 import asyncio

@@ -31,6 +31,7 @@ class Reception:
     _unique: int = 0
     _lost_before: int = 0
     _transit: float | None = None
+    _resume: bool = False
 
     def reset(self) -> None:
         """Start counting afresh, without taking the pause until the next packet for a gap."""
@@ -42,17 +43,22 @@ class Reception:
         return self._lost_before + max(0, expected - self._unique)
 
     def pause(self) -> None:
-        """A hold begins or ends: the silence that follows is meant, so no gap is counted across it."""
+        """A hold begins or ends: the silence that follows is meant, so neither gap nor loss is counted across it.
+
+        Asterisk goes on counting sequence numbers while it sends nothing to a held telephone.
+        """
         self.last_arrival = 0.0
+        self._resume = True
         self._transit = None
 
     def add(self, sequence: int, timestamp: int, ssrc: int, size: int, arrival: float, source: str) -> bool:
         """Count one packet that arrived at `arrival` (epoch s); False when it is a duplicate."""
-        if ssrc != self._ssrc:
+        if ssrc != self._ssrc or self._resume:
             self._lost_before = self.lost
+            self.streams += ssrc != self._ssrc
+            self._resume = False
             self._ssrc, self._first, self._highest, self._unique = ssrc, sequence, sequence - 1, 0
             self._transit = None
-            self.streams += 1
         step = (sequence - self._highest + 0x8000) % 0x10000 - 0x8000
         if step == 0 and self._unique:
             self.duplicates += 1

@@ -102,6 +102,15 @@ def test_second_caller_gets_busy_when_told_so(pool: Pool) -> None:
     assert pool.call("c", f"sip:b@{B}:{PORT}").wait_ended(3).info["status"] == 486
 
 
+def test_call_given_up_before_any_sign_of_life_is_cancelled_when_one_comes(pool: Pool) -> None:
+    pool.set_behaviour("b", "dead")
+    call = pool.call("a", f"sip:b@{B}:{PORT}")
+    assert call.hangup().info["status"] == 487
+    pool.set_behaviour("b", "ring")  # the INVITE is still being retransmitted
+    assert pool.wait_incoming("b", 2, state="ended").info["status"] == 487
+    assert [event["event"] for event in call.events()][1:4] == ["abandoned", "ended", "100"]
+
+
 @pytest.mark.parametrize("action", ["silent", "dead"])
 def test_silent_telephone_lets_the_caller_time_out(pool: Pool, action: str) -> None:
     pool.set_behaviour("b", action)
