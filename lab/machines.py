@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ SEED = "var/lib/cloud/seed/nocloud"
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW"
 NSPAWN = {
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-    # Without it /sys shows the root namespace's cards (cloud-init finds none of its own) and /proc/sys/net is read-only.
+    # Without it /sys shows the root namespace's cards, so that cloud-init finds none of its own, and
+    # /proc/sys/net is read-only.
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
 }
 BOOT = Path(__file__).with_name("boot.sh")
@@ -128,13 +129,30 @@ class Machine:
             self.stop(0)
             raise MachineError(f"VM {self.vmid} did not start: {tail(self.console)}")
 
-    def stop(self, timeout: float = 30) -> bool:
-        """Shut down by systemd, or at once with timeout 0. True when the machine ended by itself in time."""
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of the machine stands still within the block. A machine that is off stays off."""
+        switch = self._cgroup() / "cgroup.freeze"
+        active = self.pid is not None and switch.exists()
+        if active:
+            switch.write_text("1")
+            process.wait_for(lambda: "frozen 1" in (self._cgroup() / "cgroup.events").read_text(), 5)
+        try:
+            yield
+        finally:
+            if active:
+                switch.write_text("0")
+
+    def stop(self, timeout: float = 30, force: bool = True) -> bool:
+        """Shut down by systemd, or at once with timeout 0. True when the machine ended by itself in time;
+        when it did not, `force` kills it and without it the machine is left running."""
         pid, clean = self.pid, True
         if pid and timeout:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
             clean = process.wait_for(lambda: self._reaped(pid), timeout)
+            if not clean and not force:
+                return False
         if self.pid:
             leader = self.leader
             if leader:  # killing pid 1 takes the whole machine with it

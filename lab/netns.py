@@ -58,9 +58,7 @@ def entered(namespace: str) -> Iterator[None]:
         os.close(before)
 
 
-def run(
-    argv: Sequence[str], *, namespace: str | None = None, text: str | None = None, timeout: float = 30
-) -> str:
+def run(argv: Sequence[str], *, namespace: str | None = None, text: str | None = None, timeout: float = 30) -> str:
     """Run a program to its end and return its output. Raises CommandError with the program's own words."""
     with entered(namespace) if namespace else contextlib.nullcontext():
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=timeout, check=False)

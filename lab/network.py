@@ -27,7 +27,8 @@ def build(topology: Topology) -> None:
         for bridge in space.bridges:
             lines[space.name].append(f"link add {bridge.name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
             lines[space.name].append(f"link set {bridge.name} up")
-    for port in [p for c in topology.cables for p in (c.one, c.other)] + [b for s in topology.spaces for b in s.bridges]:
+    ends = [port for cable in topology.cables for port in (cable.one, cable.other)]
+    for port in ends + [bridge for space in topology.spaces for bridge in space.bridges]:
         if port.bridge:
             lines[port.space].append(f"link set {port.name} master {port.bridge}")
         lines[port.space].append(f"link set {port.name} up")
@@ -61,17 +62,19 @@ def standing(topology: Topology) -> bool:
 
 def plug(namespace: str, card: str, mac: str, hypervisor: str, tap: str, device: str, plugged: bool = True) -> None:
     """Give a machine's namespace a card with this MAC whose other end `tap` is in the bridge `device`."""
+    netns.ip_batch([f"link add {card} netns {namespace} address {mac} type veth peer name {tap} netns {hypervisor}"])
     netns.ip_batch(
-        [f"link add {card} netns {namespace} address {mac} type veth peer name {tap} netns {hypervisor}"]
+        [f"link set {tap} master {device}", f"link set {tap} {'up' if plugged else 'down'}"], namespace=hypervisor
     )
-    netns.ip_batch([f"link set {tap} master {device}", f"link set {tap} {'up' if plugged else 'down'}"], namespace=hypervisor)
 
 
 def ensure_bridge(hypervisor: str, device: str) -> None:
     """A VLAN that nothing else uses is still a network: an isolated one, as on a real hypervisor."""
     known = subprocess.run(["ip", "-n", hypervisor, "link", "show", device], capture_output=True, check=False)
     if known.returncode:
-        netns.ip_batch([f"link add {device} type bridge forward_delay 0", f"link set {device} up"], namespace=hypervisor)
+        netns.ip_batch(
+            [f"link add {device} type bridge forward_delay 0", f"link set {device} up"], namespace=hypervisor
+        )
 
 
 def _sysctl(key: str, value: str) -> None:

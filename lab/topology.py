@@ -192,9 +192,7 @@ def _hypervisor(plan: LabPlan, carried: tuple[Segment, ...]) -> Space:
     api = plan.hypervisor.api
     inside = api in plan.management
     address = IPv4Interface((api, plan.management.prefixlen if inside else 32))
-    ports = tuple(
-        Port("hv", segment.device, (address,) if segment.name == "management" else ()) for segment in carried
-    )
+    ports = tuple(Port("hv", segment.device, (address,) if segment.name == "management" else ()) for segment in carried)
     device = next(segment.device for segment in carried if segment.name == "management")
     return Space("hv", ports, () if inside else (f"{plan.management} dev {device}",))
 
