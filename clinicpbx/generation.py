@@ -15,7 +15,6 @@ from pathlib import Path
 
 from clinic.model import Clinic
 from clinic.rendering import asterisk
-from clinicpbx import prompts
 
 ROOT = Path(__file__).resolve().parent.parent
 _SECRET = re.compile(r"^(\s*(?:password|secret)\s*=\s*).*$", re.M)
@@ -52,6 +51,8 @@ def templates() -> Mapping[str, str]:
 
 def build(clinic: Clinic, secrets: Mapping[str, str], clinic_dir: Path) -> Generation:
     """Render the clinic, speak its prompts (the clinic's own recordings win), and name the result by its digest."""
+    from clinicpbx import prompts  # the speech of the bundle's tools: not needed to compare or mask
+
     tree = dict(asterisk.render(clinic, secrets, templates()))
     spoken = {name: p.text for name, p in clinic.prompts.items() if not p.file}
     for name, data in prompts.synthesise(spoken, clinic.language).items():

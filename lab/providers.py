@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clinic.model import Clinic
 from clinic.numbering import spellings, written_as
+from clinic.rendering.asterisk import conf_text
 from clinic.rendering.modules import MODULES
 from clinic.trunks import Trunk
 from clinicpbx.errors import ClinicError
@@ -40,6 +41,7 @@ class Provider:
         environment = Environment(  # noqa: S701 - configuration files, not HTML
             loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
+        environment.filters["conf"] = conf_text
         peers = [
             {"name": t.name, "server": t.server, "port": t.port,
              "numbers": [s for d in t.dids for s in spellings(d.number)]}

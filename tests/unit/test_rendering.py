@@ -1,0 +1,134 @@
+"""Ensure the rendered configuration of the case is complete, reproducible and safe."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from clinic.loading import load
+from clinic.model import Clinic
+from clinic.rendering import asterisk
+from clinic.rendering.legs import legs
+from clinicpbx.generation import Generation, diff, differing, masked, templates
+
+CASE = Path(__file__).resolve().parents[2] / "inventory/case/clinic.yml"
+
+
+class Secrets(dict[str, str]):
+    def __missing__(self, name: str) -> str:
+        return f"secret-of-{name.replace('/', '-')}"
+
+
+@pytest.fixture(scope="module")
+def clinic() -> Clinic:
+    return load(CASE.read_text(), str(CASE))
+
+
+@pytest.fixture(scope="module")
+def tree(clinic: Clinic) -> dict[str, bytes]:
+    return asterisk.render(clinic, Secrets(), templates())
+
+
+def context(tree: dict[str, bytes], name: str) -> str:
+    text = b"\n".join(d for p, d in sorted(tree.items()) if p.startswith("dialplan/")).decode()
+    return text.split(f"\n[{name}]\n", 1)[1].split("\n[", 1)[0]
+
+
+def reachable(tree: dict[str, bytes], start: str) -> set[str]:
+    """Contexts a call can get to from `start` by include, Goto or Gosub."""
+    seen, todo = set(), [start]
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            text = context(tree, name)
+        except IndexError:
+            continue
+        todo += re.findall(r"^include => (\S+)", text, re.M)
+        todo += re.findall(r"Go(?:to|sub)\(([\w-]+),", text)
+        todo += re.findall(r"Local/[^@]*@([\w-]+)", text)
+    return seen
+
+
+def test_same_clinic_gives_the_same_bytes(clinic: Clinic, tree: dict[str, bytes]) -> None:
+    again = asterisk.render(clinic, Secrets(), templates())
+    assert asterisk.digest(again) == asterisk.digest(tree)
+    assert asterisk.digest(tree | {"pjsip.conf": b"other"}) != asterisk.digest(tree)
+
+
+def test_every_person_has_endpoint_aor_auth_and_hint(clinic: Clinic, tree: dict[str, bytes]) -> None:
+    people = tree["pjsip_people.conf"].decode()
+    for person in clinic.people:
+        assert people.count(f"[{person.ext}]") == 3
+        assert f"exten => {person.ext},hint," in context(tree, "hints")
+
+
+def test_no_context_matches_everything(tree: dict[str, bytes]) -> None:
+    for path, data in tree.items():
+        if path.startswith("dialplan/"):
+            assert not re.search(r"^exten => _X?[.!]", data.decode(), re.M), path
+
+
+def test_incoming_call_reaches_no_trunk_but_through_a_persons_own_forwarding(
+    clinic: Clinic, tree: dict[str, bytes]
+) -> None:
+    starts = [f"from-{t.name}" for t in clinic.trunks]
+    seen = {c for s in starts for c in reachable(tree, s)} | {
+        c for f in clinic.flows for c in reachable(tree, f"flow-{f}")
+    }
+    assert not {c for c in seen if c.startswith(("outbound", "trunks", "leg-", "emergency", "features", "phones"))}
+    forwards = set(re.findall(r"ring-person,s,1\(\d+,(\w+),", context(tree, "did") + context(tree, "people")))
+    assert forwards <= {"internal", "local", "mobile"}
+    # The control: the same walk from a phone does find the trunks.
+    assert {"trunks", "leg-north-wan-a"} <= reachable(tree, "phones-national")
+
+
+def test_phone_of_every_class_reaches_emergency(tree: dict[str, bytes]) -> None:
+    for name in ("internal", "local", "mobile", "national", "international"):
+        assert {"emergency", "trunks"} <= reachable(tree, f"phones-{name}")
+
+
+def test_hostile_name_stays_text(clinic: Clinic) -> None:
+    evil = clinic.people[0].model_copy(update={"name": 'X" <0>\n[evil]\ntype=endpoint ; ${SHELL(id)}'})
+    changed = clinic.model_copy(update={"people": (evil, *clinic.people[1:])})
+    text = asterisk.render(changed, Secrets(), templates())["pjsip_people.conf"].decode()
+    line = next(li for li in text.splitlines() if li.startswith("callerid = ") and f"<{evil.ext}>" in li)
+    assert "${" not in line and line.count('"') == 2
+    assert "\n[evil]" not in text
+
+
+def test_legs_are_in_order_of_cost_then_uplink(clinic: Clinic) -> None:
+    assert [leg.name for leg in legs(clinic)] == ["north-wan-a", "north-wan-b", "south-wan-a", "south-wan-b"]
+
+
+def test_expected_objects_name_every_person_and_leg(clinic: Clinic, tree: dict[str, bytes]) -> None:
+    wanted = json.loads(tree["expected.json"])
+    assert len(wanted["endpoints"]) == len(clinic.people) + 4
+    assert "north-wan-a" in wanted["registrations"] and "south-wan-a" not in wanted["registrations"]
+
+
+def test_diff_shows_the_change_and_hides_the_password(tree: dict[str, bytes]) -> None:
+    old = {"pjsip_people.conf": "[2001]\nmax_contacts = 1\npassword = old-password\n"}
+    new = {"pjsip_people.conf": b"[2001]\nmax_contacts = 2\npassword = new-password\n"}
+    text = "\n".join(diff(old, new, ["pjsip_people.conf"]))
+    assert "-max_contacts = 1" in text and "+max_contacts = 2" in text
+    assert "old-password" not in text and "new-password" not in text
+    only = "\n".join(diff({"a": "password = 1\n"}, {"a": b"password = 2\n"}, ["a"]))
+    assert "a password changed" in only
+    assert masked("secret = hunter2") == "secret = ********"
+
+
+def test_difference_of_trees_names_added_removed_and_changed() -> None:
+    assert differing({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == ["a", "b", "c"]
+    assert differing({"a": "1"}, {"a": "1"}) == []
+
+
+def test_generation_packs_every_file_once(tree: dict[str, bytes]) -> None:
+    import tarfile
+
+    packed = Generation(tree, asterisk.digest(tree)).packed()
+    with tarfile.open(fileobj=packed) as archive:
+        assert sorted(archive.getnames()) == sorted(tree)
