@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyinfra import host, logger, state
-from pyinfra.api import FactBase, OperationError, StringCommand, deploy, operation
+from pyinfra import host, logger
+from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, deploy, operation
 from pyinfra.api.command import FileUploadCommand, FunctionCommand
 from pyinfra.operations import files, systemd
 
@@ -50,25 +50,20 @@ def generation(wanted: Generation) -> Iterator[StringCommand | FileUploadCommand
     if not changed:
         host.noop(f"generation {wanted.digest[:12]} is live")
         return
-    if state.config.DRY if hasattr(state.config, "DRY") else False:
-        return
     upload = f"/run/clinic-generation-{wanted.digest[:16]}.tar"
     yield FileUploadCommand(wanted.packed(), upload, remote_temp_filename=f"/tmp/{wanted.digest[:16]}.tar")  # noqa: S108
     yield FunctionCommand(_switch_in, (upload, wanted.digest), {})
 
 
-def _switch_in(upload: str, digest: str) -> None:
-    ok, output = host.run_shell_command(
-        StringCommand("sh", "-c", shlex.quote(f"{PROGRAM} apply {digest} < {upload}; s=$?; rm -f {upload}; exit $s")),
-        _sudo=True,
-    )
-    if not ok:
-        lines = refusal(output.stdout)
-        for line in lines:
-            logger.error(f"    {line}")
-        raise OperationError(
-            f"the new generation {digest[:12]} was refused and the running one is untouched: {lines[0]}"
-        )
+def _switch_in(state: State, host: Host, upload: str, digest: str) -> bool:
+    """Run the PBX's own program; whatever it says is wrong is printed line by line, and the deploy stops."""
+    script = f"{PROGRAM} apply {digest} < {upload}; status=$?; rm -f {upload}; exit $status"
+    done, output = host.run_shell_command(StringCommand("sh", "-c", QuoteString(script)), _sudo=True)
+    if not done:
+        logger.error(f"{host.print_prefix}generation {digest[:12]} is refused; the running one is untouched:")
+        for line in refusal(output.stdout):
+            logger.error(f"{host.print_prefix}  {line}")
+    return bool(done)
 
 
 def show_diff(wanted: Generation) -> list[str]:
