@@ -68,9 +68,15 @@ def read(text: str, file: str) -> Document:
     document = Document(file)
     if len(text) > MAX_TEXT:
         raise Unreadable(
-            Mistake(file, 1, "", f"{len(text)} characters", f"a description has at most {MAX_TEXT} characters",
-                    "Split the clinics: one description is one clinic")
-        )  # fmt: skip
+            Mistake(
+                file,
+                1,
+                "",
+                f"{len(text)} characters",
+                f"a description has at most {MAX_TEXT} characters",
+                "Split the clinics: one description is one clinic",
+            )
+        )
     _refuse_depth(text, file)
     try:
         document.root = yaml.compose(text, Loader=_Loader)
@@ -79,9 +85,15 @@ def read(text: str, file: str) -> Document:
         line = mark.line + 1 if mark else 1
         source = text.splitlines()[line - 1 : line]
         raise Unreadable(
-            Mistake(file, line, "", short(source[0] if source else ""), f"not YAML: {error.problem or error.context}",
-                    "Compare the indentation, quotes and brackets with the lines above")
-        ) from None  # fmt: skip
+            Mistake(
+                file,
+                line,
+                "",
+                short(source[0] if source else ""),
+                f"not YAML: {error.problem or error.context}",
+                "Compare the indentation, quotes and brackets with the lines above",
+            )
+        ) from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise Unreadable(
             Mistake(file, 1, "", "", f"not YAML: {short(error)}", "Save the file as plain UTF-8 text")
@@ -101,18 +113,29 @@ def _refuse_depth(text: str, file: str) -> None:
     if place is not None:
         line = text.count("\n", 0, place) + 1
         raise Unreadable(
-            Mistake(file, line, "", short(text[place : place + 60]), "aliases or nesting grow without a limit",
-                    "Close the brackets; a description is at most eight levels deep")
-        )  # fmt: skip
+            Mistake(
+                file,
+                line,
+                "",
+                short(text[place : place + 60]),
+                "aliases or nesting grow without a limit",
+                "Close the brackets; a description is at most eight levels deep",
+            )
+        )
 
 
 def _value(document: Document, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Any:
     document._visited += 1
     if id(node) in above or len(above) > MAX_DEPTH or document._visited > MAX_NODES:
         raise Unreadable(
-            document.note(node, path, "", "aliases or nesting grow without a limit",
-                          "Write the values out; an alias may repeat a value, not contain itself")
-        )  # fmt: skip
+            document.note(
+                node,
+                path,
+                "",
+                "aliases or nesting grow without a limit",
+                "Write the values out; an alias may repeat a value, not contain itself",
+            )
+        )
     if node.tag not in PLAIN_TAGS:
         document.note(node, path, node.tag, "YAML tags are not used here", "Remove the tag, keep the value")
     if isinstance(node, yaml.ScalarNode):
@@ -130,8 +153,13 @@ def _mapping(document: Document, node: yaml.Node, path: Path, inside: tuple[int,
         if not isinstance(key, yaml.ScalarNode):
             document.note(key, path, "", "a key is one word", "Write `key: value`")
         elif key.value in first:
-            document.note(key, (*path, key.value), key.value, "a key is written once",
-                          f"Keep one of the two; the other is on line {first[key.value]}")  # fmt: skip
+            document.note(
+                key,
+                (*path, key.value),
+                key.value,
+                "a key is written once",
+                f"Keep one of the two; the other is on line {first[key.value]}",
+            )
         else:
             first[key.value] = key.start_mark.line + 1
             values[key.value] = _value(document, item, (*path, key.value), inside)

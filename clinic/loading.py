@@ -18,8 +18,18 @@ from clinic.rules import RULES
 from clinic.wording import explained
 
 # Sections whose entries stand alone: one unreadable entry is set aside and the others are checked further.
-COLLECTIONS = {"departments", "people", "groups", "switches", "uplinks", "trunks", "hours", "prompts", "flows",
-               "engineers"}  # fmt: skip
+COLLECTIONS = {
+    "departments",
+    "people",
+    "groups",
+    "switches",
+    "uplinks",
+    "trunks",
+    "hours",
+    "prompts",
+    "flows",
+    "engineers",
+}
 
 
 def load(text: str, file: str = "clinic.yml") -> Clinic:
@@ -42,8 +52,16 @@ def findings(clinic: Clinic) -> list[Finding]:
 
 def _typed(document: Document) -> tuple[Clinic | None, list[Mistake]]:
     if not isinstance(document.data, dict):
-        return None, [Mistake(document.file, 1, "", short(document.data or ""), "a description is a mapping of sections",
-                              "Begin with `clinicpbx new NAME` and edit what it writes")]  # fmt: skip
+        return None, [
+            Mistake(
+                document.file,
+                1,
+                "",
+                short(document.data or ""),
+                "a description is a mapping of sections",
+                "Begin with `clinicpbx new NAME` and edit what it writes",
+            )
+        ]
     mistakes: list[Mistake] = []
     salvage = _Salvage(document.data)
     for _ in range(4):

@@ -32,9 +32,20 @@ def _digits(value: Any) -> Any:
 Extension = Annotated[
     str,
     BeforeValidator(_digits),
-    Field(pattern=r"^[0-9]{3,6}$", description="Internal number: 3 to 6 digits", json_schema_extra={"type": "string"}),
+    Field(
+        pattern=r"^[0-9]{3,6}$",
+        description="Internal number: 3 to 6 digits",
+        json_schema_extra={"type": ["string", "integer"]},  # an editor's YAML sees 2001 as an integer
+    ),
 ]
-Mac = Annotated[str, AfterValidator(_mac), Field(description="MAC address, as c0:74:ad:00:00:01")]
+Mac = Annotated[
+    str,
+    AfterValidator(_mac),
+    Field(
+        description="MAC address, as c0:74:ad:00:00:01",
+        json_schema_extra={"pattern": "^[0-9A-Fa-f]{2}([:.-]?[0-9A-Fa-f]{2}){5}$"},
+    ),
+]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Short name: a-z, 0-9 and hyphens")]
 E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="Public number in E.164, as +74951230000")]
 Seconds = Annotated[int, Field(ge=0, le=3600)]

@@ -22,7 +22,7 @@ def _pattern(of: Any) -> str:
 PATTERNS = {
     _pattern(Extension): ("an internal number has 3 to 6 digits", "Write digits only, as 2001"),
     _pattern(Slug): ("a short name has a-z, 0-9 and hyphens and begins with a letter", "Write it as call-centre"),
-    _pattern(E164): ("a public number is written in E.164", "Write plus, country and number, as \"+74951230000\""),
+    _pattern(E164): ("a public number is written in E.164", 'Write plus, country and number, as "+74951230000"'),
     r"^[0-9]{2,4}$": ("an emergency number has 2 to 4 digits", "Write digits only, as 112"),
     r"^[0-9]{3,5}$": ("a city code has 3 to 5 digits", "Write it without 8 or +7, as 495"),
     r"^[1-9]$": ("a pause reason is dialled as one digit, 1 to 9", "Number the reasons 1, 2, 3"),
@@ -36,7 +36,9 @@ RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     "bool_parsing": lambda c: ("this is on or off", "Write true or false"),
     "string_type": lambda c: ("a text belongs here", "Write one value on the key's line"),
     "string_too_short": lambda c: (
-        f"the text has at least {c['min_length']} character(s)", "Write it, or remove the key when it is optional"),
+        f"the text has at least {c['min_length']} character(s)",
+        "Write it, or remove the key when it is optional",
+    ),
     "string_too_long": lambda c: (f"the text has at most {c['max_length']} characters", "Shorten it"),
     "too_short": lambda c: (f"the list has at least {c['min_length']} entry", "Add one"),
     "too_long": lambda c: (f"the list has at most {c['max_length']} entries", "Remove those that are too many"),
@@ -46,12 +48,14 @@ RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
     "literal_error": lambda c: (f"one of: {c['expected']}", "Choose one of these"),
     "ip_v4_address": lambda c: ("an IPv4 address belongs here", "Write four numbers of 0 to 255, as 10.77.20.10"),
     "ip_v4_network": lambda c: (
-        "a network is its first address and prefix", "Write no address inside it, as 10.77.20.0/24"),
+        "a network is its first address and prefix",
+        "Write no address inside it, as 10.77.20.0/24",
+    ),
     "ip_v4_interface": lambda c: ("an address with its prefix belongs here", "Write it as 10.77.31.2/24"),
     "model_type": lambda c: ("a mapping belongs here", "Write `key: value` lines below, or {key: value}"),
     "dict_type": lambda c: ("a mapping belongs here", "Write `key: value` lines below, or {key: value}"),
     "tuple_type": lambda c: ("a list belongs here", "Write `- entry` lines below, or [entry, entry]"),
-}  # fmt: skip
+}
 
 
 def explained(error: ErrorDetails, path: Path) -> tuple[str, str, str]:

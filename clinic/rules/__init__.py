@@ -1,4 +1,4 @@
-"""The rules that look across the clinic. Each takes a `Clinic` and yields findings; none does I/O."""
+"""The rules that look across the clinic. Each takes a `Clinic` and yields findings; none contacts anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator
 
 from clinic.mistakes import Finding
 from clinic.model import Clinic
+from clinic.rules import calls, groups, hours, machine, networks, numbering, people, phones, trunks
 
 Rule = Callable[[Clinic], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    *numbering.RULES,
+    *people.RULES,
+    *groups.RULES,
+    *phones.RULES,
+    *networks.RULES,
+    *trunks.RULES,
+    *hours.RULES,
+    *calls.RULES,
+    *machine.RULES,
+)
