@@ -136,6 +136,7 @@ def launch(argv: list[str], *, namespace: str, pid_file: Path, log: Path, ready:
     if not process.wait_for(lambda: ready.exists() or child.poll() is not None, API_SECONDS) or not ready.exists():
         process.stop(child.pid, timeout=1)
         raise ClinicError(f"{argv[1]} does not start: {tail(log)}", remedy="scripts/clean, then lab up again")
+    process.detach(child)
     return child.pid
 
 

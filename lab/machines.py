@@ -127,7 +127,9 @@ class Machine:
         process.remember(self.run / f"vm{self.vmid}.pid", child.pid)
         if not process.wait_for(lambda: child.poll() is not None or self.leader, 10) or child.poll() is not None:
             self.stop(0)
+            process.detach(child)
             raise MachineError(f"VM {self.vmid} did not start: {tail(self.console)}")
+        process.detach(child)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

@@ -3,6 +3,7 @@ the root namespace gets no device, address, route or rule."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -25,7 +26,10 @@ def build(topology: Topology) -> None:
     for space in topology.spaces:
         lines[space.name].append("link set lo up")
         for bridge in space.bridges:
-            lines[space.name].append(f"link add {bridge.name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0")
+            # A bridge without an address of its own takes one from its ports and changes it when a machine goes:
+            # everybody who talks to the hypervisor would lose it until ARP expires.
+            options = f"address {_bridge_mac(bridge.name)} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+            lines[space.name].append(f"link add {bridge.name} {options}")
             lines[space.name].append(f"link set {bridge.name} up")
     ends = [port for cable in topology.cables for port in (cable.one, cable.other)]
     for port in ends + [bridge for space in topology.spaces for bridge in space.bridges]:
@@ -73,8 +77,15 @@ def ensure_bridge(hypervisor: str, device: str) -> None:
     known = subprocess.run(["ip", "-n", hypervisor, "link", "show", device], capture_output=True, check=False)
     if known.returncode:
         netns.ip_batch(
-            [f"link add {device} type bridge forward_delay 0", f"link set {device} up"], namespace=hypervisor
+            [f"link add {device} address {_bridge_mac(device)} type bridge forward_delay 0", f"link set {device} up"],
+            namespace=hypervisor,
         )
+
+
+def _bridge_mac(name: str) -> str:
+    """A locally administered address that follows from the bridge's name."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return "02:cb:" + ":".join(f"{byte:02x}" for byte in digest[:4])
 
 
 def _sysctl(key: str, value: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,11 @@ def started_at(pid: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
+
+
+def detach(child: subprocess.Popen[bytes]) -> None:
+    """Let a child live on without us: Python warns of a child that nobody waited for, unless told it ended."""
+    child.returncode = 0
 
 
 def remember(file: Path, pid: int) -> None:
