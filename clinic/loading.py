@@ -69,8 +69,9 @@ def _typed(document: Document) -> tuple[Clinic | None, list[Mistake]]:
             clinic = Clinic.model_validate(salvage.data)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True)
+            told_of = [e for e in details if not salvage.echo(e)]
             known = {(m.path, m.line) for m in mistakes}
-            told = [_told(document, salvage, e) for e in details]
+            told = [_told(document, salvage, e) for e in told_of]
             mistakes += [m for m in told if (m.path, m.line) not in known]
             if not salvage.set_aside([e["loc"] for e in details], {e["loc"] for e in details if _extra(e)}):
                 return None, mistakes
@@ -113,6 +114,10 @@ class _Salvage:
             kept = self._origin.get(out)
             out = (*out, kept[part] if kept is not None and isinstance(part, int) else part)
         return out
+
+    def echo(self, error: ErrorDetails) -> bool:
+        """Whether something is missing only because it was set aside."""
+        return error["type"] in ("missing", "too_short") and error["loc"][0] in self.incomplete
 
     def set_aside(self, locs: list[Path], extra: set[Path]) -> bool:
         """Remove the smallest units that hold the unreadable values; False when the rest would be no clinic."""

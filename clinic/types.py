@@ -35,7 +35,8 @@ Extension = Annotated[
     Field(
         pattern=r"^[0-9]{3,6}$",
         description="Internal number: 3 to 6 digits",
-        json_schema_extra={"type": ["string", "integer"]},  # an editor's YAML sees 2001 as an integer
+        # An editor's YAML sees 2001 as an integer.
+        json_schema_extra={"type": ["string", "integer"], "pattern": "^[0-9]{3,6}$"},
     ),
 ]
 Mac = Annotated[
