@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,21 @@ from typing import Any
 from clinicpbx.errors import ClinicError
 from lab import clean, netns, network, state, topology
 from lab.components import Component, Context, HypervisorComponent, machines
+from lab.phones import PhonesComponent
 from lab.plan import LabPlan
+from lab.providers import ProvidersComponent
+from lab.pstn import PstnComponent
 
 HIGHEST = 99
-CORE: tuple[Component, ...] = (HypervisorComponent(),)
+SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+PROGRAMS = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "systemd-nspawn": "systemd-container",
+    "nsenter": "util-linux",
+    "losetup": "mount",
+}
+CORE: tuple[Component, ...] = (HypervisorComponent(), ProvidersComponent(), PstnComponent(), PhonesComponent())
 
 
 def up(
@@ -37,6 +49,9 @@ def up(
     """
     if os.geteuid():
         raise ClinicError("the lab needs root: it makes network namespaces and machines", remedy="run it with sudo")
+    absent = [package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH)]
+    if absent:
+        raise ClinicError("the lab misses programs of this machine", remedy=f"apt-get install {' '.join(absent)}")
     if not 0 <= lab <= HIGHEST:
         raise ClinicError(f"lab number {lab} is not within 0 to {HIGHEST}", remedy="choose another --lab")
     if image is not None and not (image / "usr").is_dir():
@@ -46,7 +61,7 @@ def up(
         wanted = topology.derive(plan, lab)
     except ValueError as error:
         raise ClinicError(f"the lab cannot rehearse this clinic: {error}", remedy="change the description") from error
-    mark = {"plan": repr(plan), "image_path": str(image)}
+    mark = {"plan": repr(plan), "image_path": str(image), "image_name": image_name}
     old = state.load(lab) if state.exists(lab) else {}
     if any(old.get(key) != value for key, value in mark.items()) or not network.standing(wanted):
         clean.lab(lab)
@@ -65,6 +80,7 @@ def up(
             "clinic": getattr(clinic, "name", ""),
             "clinic_path": str(clinic_path) if clinic_path else None,
             "namespaces": wanted.namespaces,
+            "routers": {uplink.name: wanted.ns(topology.router(uplink.name)) for uplink in plan.uplinks},
             "engineer": str(wanted.engineer),
             "phone_addresses": [str(address) for address in wanted.phones],
             "started": int(time.time()),

@@ -101,6 +101,7 @@ class Machine:
         what it needs. Raises MachineError when running already or when nspawn ends at once."""
         if self.pid:
             raise MachineError(f"VM {self.vmid} already running")
+        self._end()
         self._plug(cards)
         self._write_seed(seed)
         work, cgroup = self.folder / "work", self._cgroup()
@@ -155,14 +156,9 @@ class Machine:
             clean = process.wait_for(lambda: self._reaped(pid), timeout)
             if not clean and not force:
                 return False
-        if self.pid:
-            leader = self.leader
-            if leader:  # killing pid 1 takes the whole machine with it
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(leader, signal.SIGKILL)
-            process.wait_for(lambda: self._reaped(pid or 0), 3)
-            for straggler in (*_group(self._cgroup()), *([pid] if self.pid and pid else [])):
-                process.stop(straggler, timeout=0, sign=signal.SIGKILL)
+        self._end()
+        if pid:
+            process.stop(pid, timeout=0, sign=signal.SIGKILL)
         (self.run / f"vm{self.vmid}.pid").unlink(missing_ok=True)
         netns.ip_batch([f"netns del {self.namespace}"] if netns.exists(self.namespace) else [], force=True)
         for file in (self.folder / "disks").glob("*.img"):
@@ -177,6 +173,14 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.console.unlink(missing_ok=True)
 
+    def _end(self) -> None:
+        """Kill whatever runs in the machine's control group, also when its supervisor is gone already."""
+        group = self._cgroup()
+        for pid in _group(group):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait_for(lambda: not _group(group), 5)
+
     def _reaped(self, pid: int) -> bool:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
@@ -185,6 +189,7 @@ class Machine:
     def _plug(self, cards: tuple[Card, ...]) -> None:
         netns.ip_batch([f"netns del {self.namespace}"] if netns.exists(self.namespace) else [], force=True)
         netns.ip_batch([f"netns add {self.namespace}"])
+        network.quicken(self.namespace)
         hypervisor = namespace(self.lab, "hv")
         for card in cards:
             network.ensure_bridge(hypervisor, card.device)

@@ -69,6 +69,11 @@ def namespace(lab: int, space: str) -> str:
     return f"{PREFIX}{lab}-{space}"
 
 
+def router(uplink: str) -> str:
+    """The space of an uplink's router: rt-a for the uplink wan-a."""
+    return f"rt-{uplink.removeprefix('wan-')}"
+
+
 def derive(plan: LabPlan, lab: int) -> Topology:
     """The whole network of lab number `lab`. Raises ValueError for what the lab cannot stand up."""
     servers = [trunk.server for trunk in plan.trunks]
@@ -94,7 +99,7 @@ def derive(plan: LabPlan, lab: int) -> Topology:
     spaces += [Space("phones"), Space("pstn", routes=(f"default via {PSTN_GATEWAY.ip}",))]
     for number, uplink in enumerate(plan.uplinks):
         outside, far = wan_addresses(uplink.external)
-        name = f"rt-{uplink.name}"
+        name = router(uplink.name)
         lan = IPv4Interface((uplink.gateway, uplink.address.network.prefixlen))
         cables.append(Cable(Port(name, "lan", (lan,)), Port("hv", f"rt{number}", bridge=devices[uplink.name])))
         cables.append(Cable(Port(name, "wan", (outside,)), Port("net", f"rt{number}", (far,))))

@@ -134,6 +134,9 @@ def caller_seen(namespace: str, server: socket.socket) -> str | None:
 
 
 def image() -> Path | None:
-    """The base root to boot: named by the environment."""
-    name = os.environ.get("CLINICPBX_LAB_IMAGE")
-    return Path(name) if name and (Path(name) / "usr").is_dir() else None
+    """The base root to boot: the one that CLINICPBX_LAB_IMAGE names, else the newest that was built here."""
+    cache = Path(os.environ.get("CLINICPBX_CACHE", "/var/cache/clinicpbx"))
+    built = sorted(cache.glob("image/*/root"), key=lambda root: root.stat().st_mtime)
+    named = os.environ.get("CLINICPBX_LAB_IMAGE")
+    found = Path(named) if named else built[-1] if built else None
+    return found if found and (found / "usr").is_dir() else None
