@@ -85,5 +85,3 @@ class Clinic(Frozen):
 
     def members(self, department: str) -> tuple[Person, ...]:
         return tuple(p for p in self.people if p.department == department)
-
-

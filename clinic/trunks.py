@@ -35,6 +35,9 @@ class Trunk(Frozen):
     channels: Annotated[int, Field(ge=1, le=500)] = Field(description="Calls at once, as contracted")
     number_format: NumberFormat = NumberFormat.PLUS
     caller_id: E164 = Field(description="Number shown for outgoing calls")
+    caller_id_in: Literal["from", "p-asserted-identity"] = Field(
+        "from", description="Where the provider reads the number shown; with the second, From names the account"
+    )
     answer_codecs: tuple[Literal["alaw", "ulaw", "g722"], ...] = ("alaw", "ulaw")
     enabled: bool = True
     dids: tuple[Did, ...] = Field(min_length=1)
@@ -51,4 +54,3 @@ class Recording(Frozen):
 
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 90
     min_free_percent: Annotated[int, Field(ge=5, le=50)] = 15
-    stereo: bool = True

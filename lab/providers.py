@@ -10,8 +10,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -21,12 +21,24 @@ from clinic.rendering.asterisk import conf_text
 from clinic.rendering.modules import MODULES
 from clinic.trunks import Trunk
 from clinicpbx.errors import ClinicError
-from lab import process
+from lab import process, state
+from lab.components import Context
 from lab.topology import PSTN, namespace
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates" / "provider"
 BOOT_SECONDS = 20
-NOT_AT_A_PROVIDER = ("res_cdrel_custom", "cdr_custom", "cel_custom", "res_parking", "app_queue")
+NOT_AT_A_PROVIDER = (
+    "res_cdrel_custom", "cdr_custom", "cel_custom", "res_parking", "app_queue", "res_musiconhold", "res_pjsip_notify",
+)  # fmt: skip
+SMALL_FILES = {  # files that Asterisk's core complains about when they are absent
+    "cdr.conf": "[general]\nenable = no\n",
+    "cel.conf": "[general]\nenable = no\n",
+    "manager.conf": "[general]\nenabled = no\n",
+    "indications.conf": "[general]\ncountry = ru\n\n[ru]\ndescription = Russia\nringcadence = 1000,4000\n"
+    "dial = 425\nbusy = 425/350,0/350\nring = 425/1000,0/4000\ncongestion = 425/175,0/175\n",
+    "acl.conf": "; no lists\n",
+    **dict.fromkeys(("ccss.conf", "features.conf", "http.conf", "pjproject.conf", "udptl.conf"), "[general]\n"),
+}
 
 
 class Provider:
@@ -52,14 +64,14 @@ class Provider:
             "spellings": spellings, "written_as": written_as,
             "modules": [m for m in MODULES if m not in NOT_AT_A_PROVIDER] + ["func_pjsip_aor"],
         }  # fmt: skip
-        for part in ("etc", "lib", "spool", "run", "log"):
+        for part in ("etc", "lib/keys", "spool", "run", "log"):
             (self.home / part).mkdir(parents=True, exist_ok=True)
         for template in TEMPLATES.glob("*.j2"):
             target = self.home / "etc" / template.stem
             target.touch(mode=0o600)
             target.write_text(environment.get_template(template.name).render(values))
-        for empty in ("features.conf", "indications.conf", "http.conf"):
-            (self.home / "etc" / empty).write_text("[general]\n")
+        for name, text in SMALL_FILES.items():
+            (self.home / "etc" / name).write_text(text)
         uid, gid = self._owner()
         for path in [self.home, *self.home.rglob("*")]:
             os.chown(path, uid, gid)
@@ -114,14 +126,51 @@ class Provider:
         raise ClinicError(f"{self.tools} has no user asterisk", remedy="build the bundle again: clinicpbx bundle")
 
 
-def start(lab: int, clinic: Clinic, secrets: Mapping[str, str], state: Path, tools: Path) -> dict[str, Provider]:
-    """All providers of the clinic's trunks, running. `secrets` has `trunk/<name>`."""
-    providers = {}
-    for trunk in (t for t in clinic.trunks if t.enabled):
-        provider = Provider(lab, trunk.name, state / "providers" / trunk.name, tools)
-        if not provider.running():
-            shutil.rmtree(provider.home, ignore_errors=True)
-            provider.render(clinic, trunk, secrets.get(f"trunk/{trunk.name}", ""))
-        provider.start()
-        providers[trunk.name] = provider
-    return providers
+class ProvidersComponent:
+    """All providers of the clinic's enabled trunks."""
+
+    name = "providers"
+
+    def start(self, context: Context) -> dict[str, Any]:
+        """Start those that do not run; without a clinic or a tools root there are none."""
+        if context.clinic is None or context.tools is None:
+            return {}
+        clinic, found = context.clinic, {}
+        for trunk in (t for t in clinic.trunks if t.enabled):
+            password = context.secrets.get(f"trunk/{trunk.name}", "")
+            if trunk.auth == "registration" and not password:
+                raise ClinicError(
+                    f"no lab password for trunk {trunk.name}", remedy="clinicpbx check creates what is missing"
+                )
+            provider = of(context.lab, trunk.name, context.tools)
+            if not provider.running():
+                shutil.rmtree(provider.home, ignore_errors=True)
+                provider.render(clinic, trunk, password)
+            provider.start()
+            found[trunk.name] = {
+                "ns": provider.space, "home": str(provider.home), "tools": str(provider.tools),
+                "server": str(trunk.server), "port": trunk.port,
+            }  # fmt: skip
+        return {"providers": found}
+
+    def stop(self, lab: int) -> None:
+        for provider in known(lab).values():
+            provider.stop()
+
+    def status(self, lab: int) -> str:
+        found = known(lab)
+        running = [name for name, provider in found.items() if provider.running()]
+        down = [name for name in found if name not in running]
+        if not found:
+            return "none"
+        return "running: " + (", ".join(running) or "none") + (f"; stopped: {', '.join(down)}" if down else "")
+
+
+def of(lab: int, name: str, tools: Path) -> Provider:
+    return Provider(lab, name, state.run_folder(lab) / "providers" / name, tools)
+
+
+def known(lab: int) -> dict[str, Provider]:
+    """The providers of a lab by trunk, running or not; empty when the lab is down."""
+    found = state.load(lab).get("providers", {}) if state.exists(lab) else {}
+    return {name: of(lab, name, Path(entry["tools"])) for name, entry in found.items()}

@@ -21,10 +21,9 @@ GIB = 1024**3
 def recordings_gib(clinic: Clinic) -> int:
     """Disk that the retention needs, GiB, estimated from the contracted channels and the free space kept."""
     channels = sum(trunk.channels for trunk in clinic.trunks if trunk.enabled)
-    sides = 2 if clinic.recording.stereo else 1
     seconds = channels * BUSY_HOURS * 3600 * clinic.recording.retention_days
     usable = 1 - clinic.recording.min_free_percent / 100
-    return math.ceil(seconds * BYTES_PER_SECOND * sides / GIB / usable)
+    return math.ceil(seconds * BYTES_PER_SECOND / GIB / usable)
 
 
 def recordings_fit(clinic: Clinic) -> Iterator[Finding]:
