@@ -103,11 +103,11 @@ def _do(lab: int, now: State, fault: Fault, on: bool) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         others = [other for other in active(lab) if (other.name, other.target) != (fault.name, fault.target)]
         faults = [*others, fault] if on else others
-        file.write_text(json.dumps([asdict(item) for item in faults]))  # first: a failure below can be cleared
         known = KNOWN[fault.name]
         try:
             if known.rules:
                 netns.run(["nft", "-f", "-"], namespace=now["namespaces"]["net"], text=internet_rules(now, faults))
+            file.write_text(json.dumps([asdict(item) for item in faults]))  # now: a deed half done can be cleared
             if known.deed:
                 known.deed(lab, now, fault, on)
         except (netns.CommandError, PoolError, subprocess.SubprocessError) as error:
@@ -228,12 +228,12 @@ def _silent(now: State, fault: Fault) -> list[str]:
 
 def _blackhole(now: State, fault: Fault) -> list[str]:
     line = _line(now, fault)
-    return [f"iifname {line} drop", f"oifname {line} drop"]
+    return [f'iifname "{line}" drop', f'oifname "{line}" drop']
 
 
 def _loss(now: State, fault: Fault) -> list[str]:
     line = _line(now, fault)
-    return [f"{way} {line} numgen random mod 100 < {fault.value} drop" for way in ("iifname", "oifname")]
+    return [f'{way} "{line}" numgen random mod 100 < {fault.value} drop' for way in ("iifname", "oifname")]
 
 
 def _no_internet(now: State, fault: Fault) -> list[str]:

@@ -97,6 +97,7 @@ class Provider:
                     f"the lab's provider {self.name} does not start", remedy=f"read {self.home}/log/messages.log"
                 )
             time.sleep(0.05)
+        process.detach(started)
 
     def stop(self) -> None:
         pid = process.recall(self.pid_file)
