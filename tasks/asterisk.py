@@ -94,7 +94,7 @@ def asterisk(wanted: Generation) -> None:
         name="Asterisk runs as its own user in a sandbox",
         src=str(root / "files/asterisk/clinic.conf"), dest="/etc/systemd/system/asterisk.service.d/clinic.conf",
     )  # fmt: skip
-    for path in ("/var/lib/asterisk/keys", "/var/log/asterisk/cdr-custom", "/var/log/asterisk/cel-custom", "/var/spool/asterisk/recordings"):
+    for path in ("/var/lib/asterisk/keys", "/var/log/asterisk/cdr-custom", "/var/log/asterisk/cel-custom"):
         files.directory(name=f"{path} is Asterisk's", path=path, user="asterisk", group="asterisk", mode="750")
     generation(name="The new generation is checked and switched in", wanted=wanted)
     systemd.daemon_reload(name="systemd knows the sandbox", _if=sandbox.did_change)
