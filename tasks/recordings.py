@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 from pathlib import Path
@@ -15,6 +14,7 @@ from pyinfra.operations import files, server, systemd
 from clinic.model import Clinic
 from clinic.rendering.asterisk import RECORDINGS
 from clinicpbx.errors import ClinicError
+from tasks.trees import File, Tree, tree
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "/usr/lib/clinicpbx/services"
@@ -22,7 +22,7 @@ ROLE = "recordings"
 LABEL = "recordings"
 # The second disk (scsi1) under the name that QEMU gives it; /dev/sdb may be another disk after a restart.
 DEVICE = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1"
-OPTIONS = "rw,nosuid,nodev,noexec,noatime,nofail,x-systemd.device-timeout=10s,x-systemd.before=asterisk.service"
+MOUNT = "var-spool-asterisk-recordings.mount"
 
 
 class RecordingsDisk(FactBase[dict[str, Any]]):
@@ -62,69 +62,58 @@ def must_format(disk: dict[str, Any]) -> bool:
 
 @deploy("Recordings")
 def recordings(clinic: Clinic) -> None:
-    """After the packages, before Asterisk starts: what it records must not land on the system disk."""
+    """After the packages, before Asterisk takes calls: what it records must not land on the system disk."""
     server.group(name="Who may listen to recordings is a role", group=ROLE, system=True)
-    _disk()
+    disk = host.get_fact(RecordingsDisk, DEVICE, RECORDINGS)
+    if disk["present"]:
+        _mount(disk)
+    else:
+        logger.warning(f"{host.print_prefix}no second disk: recordings share the system disk, within their free share")
     files.directory(
         name="Recordings are readable by that role and by nobody else",
         path=RECORDINGS, user="asterisk", group=ROLE, mode="2750",
     )  # fmt: skip
-    _guard(clinic)
+    guard = tree(name="The guard of free space and retention is the deploy's own", wanted=_guard(clinic, disk))
+    systemd.daemon_reload(name="systemd knows the guard", _if=guard.did_change)
+    systemd.service(name="The guard looks every minute", service="clinic-recordings.timer", running=True, enabled=True)
 
 
-def _disk() -> None:
-    disk = host.get_fact(RecordingsDisk, DEVICE, RECORDINGS)
-    if not disk["present"]:
-        logger.warning(f"{host.print_prefix}no second disk: recordings share the system disk, within their free share")
-        return
+def _mount(disk: dict[str, Any]) -> None:
     if must_format(disk):
         server.shell(
             name="The blank recordings disk has a file system",
             # asked again at the last moment: blkid ends with 2 only when it finds nothing at all
             commands=[f"blkid -p {DEVICE}; [ $? -eq 2 ] && mkfs.ext4 -q -m 0 -L {LABEL} {DEVICE}"],
         )
+    unit = tree(
+        name="The recordings disk has its place",
+        wanted={f"/etc/systemd/system/{MOUNT}": File((ROOT / "files/recordings" / MOUNT).read_bytes())},
+    )
     if not disk["mounted"]:
-        files.directory(
-            name="Nobody can write where the disk belongs while it is away",
-            path=RECORDINGS, user="root", group="root", mode="700",
+        server.shell(
+            name="The recordings disk is mounted, and nobody can write in its place while it is away",
+            commands=[
+                f"install -d -o root -g root -m 700 {RECORDINGS}",
+                "systemctl daemon-reload", f"systemctl enable --quiet --now {MOUNT}",
+            ],
         )  # fmt: skip
-    files.line(
-        name="The recordings disk is mounted at every start",
-        path="/etc/fstab", line=rf"^\S+ {RECORDINGS} .*$", replace=f"{DEVICE} {RECORDINGS} ext4 {OPTIONS} 0 2",
-    )  # fmt: skip
-    if not disk["mounted"]:
-        server.shell(name="The recordings disk is mounted", commands=["systemctl daemon-reload", f"mount {RECORDINGS}"])
+    else:
+        systemd.daemon_reload(name="systemd knows the mount", _if=unit.did_change)
 
 
-def _guard(clinic: Clinic) -> None:
-    here = ROOT / "files/recordings"
+def _guard(clinic: Clinic, disk: dict[str, Any]) -> Tree:
     settings = {
         "root": RECORDINGS, "retention_days": clinic.recording.retention_days,
-        "min_free_percent": clinic.recording.min_free_percent,
-        "own_disk": bool(host.get_fact(RecordingsDisk, DEVICE, RECORDINGS)["present"]),
+        "min_free_percent": clinic.recording.min_free_percent, "own_disk": bool(disk["present"]),
     }  # fmt: skip
-    files.directory(name="Services have a folder for their settings", path="/etc/clinicpbx", mode="755")
-    files.put(
-        name="The guard knows retention and free share",
-        src=io.StringIO(json.dumps(settings, indent=1) + "\n"), dest="/etc/clinicpbx/recordings.json", mode="644",
-    )  # fmt: skip
-    files.put(
-        name="The guard's program is the deploy's own",
-        src=str(here / "clinic-recordings"), dest="/usr/local/sbin/clinic-recordings", mode="755",
-    )  # fmt: skip
-    files.sync(
-        name="The guard's library is beside the others",
-        src=str(ROOT / "services/recordings"), dest=f"{LIBRARY}/recordings", exclude="*.pyc", exclude_dir="__pycache__",
-        mode="644", dir_mode="755",
-    )  # fmt: skip
-    files.put(
-        name="The services are one package", src=str(ROOT / "services/__init__.py"), dest=f"{LIBRARY}/__init__.py"
-    )
-    units = [
-        files.put(
-            name=f"Unit {unit}", src=str(here / unit), dest=f"/etc/systemd/system/{unit}", mode="644",
-        )
-        for unit in ("clinic-recordings.service", "clinic-recordings.timer")
-    ]  # fmt: skip
-    systemd.daemon_reload(name="systemd knows the guard", _if=lambda: any(unit.did_change() for unit in units))
-    systemd.service(name="The guard looks every minute", service="clinic-recordings.timer", running=True, enabled=True)
+    here, services = ROOT / "files/recordings", ROOT / "services"
+    wanted = {
+        "/etc/clinicpbx/recordings.json": File((json.dumps(settings, indent=1) + "\n").encode()),
+        "/usr/local/sbin/clinic-recordings": File((here / "clinic-recordings").read_bytes(), "755"),
+        f"{LIBRARY}/__init__.py": File((services / "__init__.py").read_bytes()),
+    }
+    for path in sorted((services / "recordings").glob("*.py")):
+        wanted[f"{LIBRARY}/recordings/{path.name}"] = File(path.read_bytes())
+    for unit in ("clinic-recordings.service", "clinic-recordings.timer"):
+        wanted[f"/etc/systemd/system/{unit}"] = File((here / unit).read_bytes())
+    return wanted

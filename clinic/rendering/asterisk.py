@@ -6,6 +6,7 @@ digest names a generation. Policy is decided in `clinic.*`; templates only write
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import re
@@ -147,8 +148,9 @@ def _own_numbers(clinic: Clinic, trunk_name: str) -> tuple[tuple[str, str], ...]
 
 
 def _between(opening: Opening) -> str:
-    """Dial-plan condition over clock_time; the leading 1 keeps 0900 a plain decimal number."""
-    return f"${{clock_time}} >= 1{opening.start:%H%M} & ${{clock_time}} < 1{opening.end:%H%M}"
+    """Dial-plan condition over clock_time; the leading 1 keeps 0900 a plain decimal number, and 23:59 is midnight."""
+    end = "12400" if opening.end == dt.time(23, 59) else f"1{opening.end:%H%M}"
+    return f"${{clock_time}} >= 1{opening.start:%H%M} & ${{clock_time}} < {end}"
 
 
 def _weekdays(hours: Hours) -> Iterator[tuple[int, Opening | None]]:

@@ -1,0 +1,43 @@
+"""Which secrets a clinic has, and how missing ones come to be. Pure: the caller brings the randomness.
+
+Names, never values, are what everything else speaks of:
+`sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `db/reports`,
+`phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from clinic.model import Clinic
+
+SSH_KEY = "ssh/deploy"
+Generate = Callable[[str], str]
+
+
+def generated(clinic: Clinic) -> tuple[str, ...]:
+    """Names of the secrets that the toolkit makes itself."""
+    people = [name for p in clinic.people for name in (f"sip/{p.ext}", f"provisioning/{p.ext}")]
+    trunks = [f"lab-trunk/{t.name}" for t in clinic.trunks]
+    return (*people, *trunks, "ami/panel", "db/reports", "phone-admin", SSH_KEY)
+
+
+def entered(clinic: Clinic) -> tuple[str, ...]:
+    """Names of the secrets that only the engineer knows; a rehearsal needs none of them."""
+    return (*(f"trunk/{t.name}" for t in clinic.trunks if t.auth == "registration"), "hypervisor/token")
+
+
+def completed(have: Mapping[str, str], clinic: Clinic, generate: Generate) -> dict[str, str]:
+    """`have` and what is missing. What is there is never rewritten, and what belonged to those who left stays."""
+    return {**{name: generate(name) for name in generated(clinic) if name not in have}, **have}
+
+
+def for_rehearsal(have: Mapping[str, str]) -> dict[str, str]:
+    """The same secrets with the lab's trunk passwords in place of the providers'."""
+    lab = {name.removeprefix("lab-"): value for name, value in have.items() if name.startswith("lab-trunk/")}
+    return {**have, **lab}
+
+
+def explain(name: str) -> str:
+    """The name of a secret as an engineer asked for it: an extension means its SIP password."""
+    return f"sip/{name}" if name.isdigit() else name

@@ -1,0 +1,1 @@
+"""The engineer's program on the control machine."""

@@ -1,0 +1,67 @@
+"""`clinicpbx deploy`: runs deploy.py through pyinfra, with progress, a summary and an exit code."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated, Any
+
+import typer
+
+from clinicpbx.errors import ClinicError
+
+app = typer.Typer(help="Deploy.")
+
+
+@app.command()
+def deploy(
+    clinic: Annotated[str, typer.Argument(help="A clinic of inventory/, or the path of a clinic.yml")],
+    at: Annotated[str, typer.Option(help="lab, lab1.. (a rehearsal, the default) or clinic")] = "",
+    dry: Annotated[bool, typer.Option("--dry", help="Show the exact difference; change nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the real clinic")] = False,
+) -> None:
+    """Build or update the PBX. A second run changes nothing.
+
+    Examples: clinicpbx deploy case --dry; clinicpbx deploy case; clinicpbx deploy case --at clinic
+    """
+    from rich.console import Console
+
+    from clinicpbx import deployment, descriptions
+    from clinicpbx.site import Site
+
+    console = Console(highlight=False, stderr=as_json)
+    began = time.monotonic()
+    target = Site.at(at, descriptions.find(clinic).parent)
+    if not target.is_lab and not dry and not yes:
+        hypervisor = descriptions.read_or_explain(clinic).hypervisor
+        typer.confirm(f"Deploy {clinic} to the real hypervisor {hypervisor.api}?", abort=True)
+    result = deployment.run(clinic, target.name, dry=dry, say=lambda text: console.print(text, markup=False))
+    result["seconds"] = round(time.monotonic() - began, 2)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        _summary(console, result)
+    if result["failed"]:
+        if as_json:
+            raise typer.Exit(1)
+        raise ClinicError(
+            f"The deploy failed at: {result['failed'][0]}",
+            remedy="mend it and run the same command again; what is done stays, what is not is done then",
+        )
+
+
+def _summary(console: Any, result: dict[str, Any]) -> None:
+    for line in result["diff"]:
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+        console.print(line, style=style, markup=False)
+    for phase, facts in result["phases"].items():
+        console.print(
+            f"  {phase:<18} {facts['changed']:>3} changed  {facts['unchanged']:>3} unchanged  {facts['seconds']:>6.2f} s"
+        )
+    verb = "would change" if result["dry"] else "changed"
+    console.print(
+        f"{result['changed']} {verb}, {result['unchanged']} unchanged, {len(result['failed'])} failed,"
+        f" {result['seconds']} s ({result['site']})",
+        style="bold red" if result["failed"] else "bold green",
+    )

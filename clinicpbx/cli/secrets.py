@@ -1,0 +1,68 @@
+"""Secrets: revealed one at a time, on purpose, and entered by prompt."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from clinic import secrets as names
+from clinicpbx import descriptions
+from clinicpbx.errors import ClinicError
+from clinicpbx.secrets import Store, identity_file
+
+app = typer.Typer(no_args_is_help=True, help="Generated and entered secrets of a clinic.")
+ClinicName = Annotated[str, typer.Argument(help="A clinic of inventory/, or the path of a clinic.yml")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+@app.command()
+def ensure(clinic: ClinicName) -> None:
+    """Make what is missing; what is there is never rewritten."""
+    folder = descriptions.find(clinic).parent
+    before = len(Store(folder).load())
+    after = len(Store(folder).ensure(descriptions.read_or_explain(clinic)))
+    typer.echo(f"{after - before} made, {after} in {Store(folder).file}, sealed for {identity_file()}")
+
+
+@app.command("list")
+def list_(clinic: ClinicName, as_json: Json = False) -> None:
+    """Names only: what is there, and what is still to be entered."""
+    described = descriptions.read_or_explain(clinic)
+    have = Store(descriptions.find(clinic).parent).load()
+    absent = [n for n in (*names.generated(described), *names.entered(described)) if n not in have]
+    if as_json:
+        typer.echo(json.dumps({"present": sorted(have), "missing": absent}))
+        return
+    for name in sorted(have):
+        typer.echo(name)
+    for name in absent:
+        typer.echo(f"{name}  (missing)")
+
+
+@app.command()
+def show(clinic: ClinicName, name: Annotated[str, typer.Argument(help="An extension, or a name from `list`")]) -> None:
+    """Reveal one secret.
+
+    Example: clinicpbx secrets show case 2001
+    """
+    have = Store(descriptions.find(clinic).parent).load()
+    wanted = names.explain(name)
+    if wanted not in have:
+        raise ClinicError(f"There is no secret `{wanted}`.", remedy=f"clinicpbx secrets list {clinic}")
+    typer.echo(have[wanted])
+
+
+@app.command()
+def enter(clinic: ClinicName, name: Annotated[str, typer.Argument(help="trunk/<name> or hypervisor/token")]) -> None:
+    """Enter a secret that only you know; it is asked for and not shown."""
+    described = descriptions.read_or_explain(clinic)
+    if name not in names.entered(described):
+        known = ", ".join(names.entered(described))
+        raise ClinicError(f"`{name}` is not entered by hand.", remedy=f"one of: {known}")
+    value = typer.prompt(name, hide_input=True, confirmation_prompt=True).strip()
+    if not value or any(c in value for c in "\r\n;"):
+        raise ClinicError("A secret is one line without `;`.", remedy="ask the provider for another password")
+    Store(descriptions.find(clinic).parent).put(name, value)
+    typer.echo(f"{name} is stored")

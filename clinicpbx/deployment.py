@@ -1,0 +1,169 @@
+"""deploy.py run through pyinfra's API: the same file and the same inventory that plain pyinfra takes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gevent import monkey
+
+monkey.patch_all()  # as pyinfra's own command line does, before anything opens a socket
+
+from pyinfra import logger  # noqa: E402
+from pyinfra.api import Config, Inventory, State  # noqa: E402
+from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402
+from pyinfra.api.operations import run_ops  # noqa: E402
+from pyinfra.api.state import BaseStateCallback, StateStage  # noqa: E402
+from pyinfra.context import ctx_config, ctx_inventory, ctx_state  # noqa: E402
+from pyinfra_cli.exceptions import UnexpectedExternalError  # noqa: E402
+from pyinfra_cli.util import load_deploy_file  # noqa: E402
+
+from clinicpbx import inventory  # noqa: E402
+from clinicpbx.errors import ClinicError  # noqa: E402
+from tasks import trees  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+Say = Callable[[str], None]
+
+
+class _Lines(logging.Handler):
+    def __init__(self, say: Say) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if "known_hosts" not in text and "host keys file" not in text:
+            self._say(text)
+
+
+class _Progress(BaseStateCallback):
+    """Prints each operation as it ends, with its seconds, and keeps them by phase."""
+
+    def __init__(self, say: Say, names: dict[str, tuple[str, str]]) -> None:
+        self.say, self.names = say, names
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+        self._began: dict[str, float] = {}
+        self._ended: tuple[Any, str] | None = None
+
+    def operation_start(self, state: Any, op_hash: str) -> None:
+        self.report()
+        self._began[op_hash] = time.monotonic()
+
+    def operation_host_success(self, state: Any, host: Any, op_hash: str, retry_count: int = 0) -> None:
+        phase, name = self.names[op_hash]
+        took = time.monotonic() - self._began[op_hash]
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + took
+        self._ended = (state.ops[host][op_hash].operation_meta, f"  {phase}: {name} ({took:.1f} s)")
+
+    def report(self) -> None:
+        """Say the operation that ended last, if it changed something; pyinfra knows that only after its callback."""
+        meta, line = self._ended or (None, "")
+        self._ended = None
+        if meta is not None and meta.did_change():
+            self.say(line)
+
+    def operation_host_error(
+        self, state: Any, host: Any, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        self.failed.append(": ".join(self.names[op_hash]))
+
+
+def run(clinic: str, at: str, *, dry: bool, say: Say) -> dict[str, Any]:
+    """Deploy, or with `dry` only compare. Changed, unchanged and failed operations by phase, and the dry run's diff."""
+    logger.setLevel(logging.WARNING)
+    logger.handlers = [_Lines(say)]
+    trees.preview.clear()
+    hosts = inventory.hosts(clinic, dry=dry, at=at)
+    night = inventory.tonight()
+    if dry and night.machine_differences() is None:
+        return _nothing_there(night)
+    state = State(Inventory((hosts, {})), Config(SUDO=True, CONNECT_TIMEOUT=20))
+    state.cwd = str(ROOT)
+    progress = _Progress(say, {})
+    # The values are made before the first connection: bad input stops the deploy while nothing is contacted.
+    _ = night.generation.digest
+    try:
+        with ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
+            state.set_stage(StateStage.Connect)
+            try:
+                connect_all(state)
+            except PyinfraError:
+                raise ClinicError(
+                    f"The PBX at {night.clinic.networks.management.pbx} cannot be reached.",
+                    remedy="read the line above; then run the deploy again",
+                ) from None
+            for note in night.notes:
+                say(f"  {note}")
+            state.set_stage(StateStage.Prepare)
+            try:
+                load_deploy_file(state, str(ROOT / "deploy.py"))
+            except UnexpectedExternalError as error:  # pyinfra's wrapper of what our own code raised
+                raise error.exception from None
+            except PyinfraError as error:
+                raise ClinicError(f"Nothing was changed: {error}", remedy="see the lines above") from None
+            host = next(iter(state.inventory))
+            names = {h: _name(state.op_meta[h].names) for h in state.get_op_order()}
+            planned = {h: state.ops[host][h].operation_meta for h in names}
+            progress.names = names
+            if not dry:
+                state.add_callback_handler(progress)
+                state.set_stage(StateStage.Execute)
+                try:
+                    run_ops(state)
+                    progress.report()
+                except PyinfraError as error:
+                    if not progress.failed:
+                        progress.failed.append(str(error))
+    finally:
+        disconnect_all(state)
+    return _result(night, names, planned, progress, dry)
+
+
+def _result(
+    night: Any, names: dict[str, Any], planned: dict[str, Any], progress: _Progress, dry: bool
+) -> dict[str, Any]:
+    phases: dict[str, dict[str, Any]] = {}
+    for op_hash, (phase, _) in names.items():
+        meta = planned[op_hash]
+        facts = phases.setdefault(phase, {"changed": 0, "unchanged": 0, "seconds": 0.0})
+        changed = meta.will_change if dry or not meta.is_complete() else meta.did_change()
+        facts["changed" if changed else "unchanged"] += 1
+        facts["seconds"] = round(progress.seconds.get(phase, 0.0), 2)
+    return {
+        "clinic": night.clinic.name,
+        "site": night.site.name,
+        "dry": dry,
+        "changed": sum(f["changed"] for f in phases.values()),
+        "unchanged": sum(f["unchanged"] for f in phases.values()),
+        "failed": progress.failed,
+        "phases": phases,
+        "diff": list(trees.preview) if dry else [],
+        "generation": night.generation.digest,
+    }
+
+
+def _nothing_there(night: Any) -> dict[str, Any]:
+    """The dry run before the first night: what would be made, said without a machine to ask."""
+    from clinic import vm
+
+    parameters = vm.creation(night.clinic, night.image, "ssh-ed25519 (the toolkit's key)")
+    diff = [f"--- VM {night.clinic.hypervisor.vm.id}: does not exist and would be created"]
+    diff += [f"+ {key}={value}" for key, value in parameters.items() if key not in ("vmid", "sshkeys")]
+    diff += [f"+ package {p.name} {p.version}" for p in night.bundle.packages if p.name in night.bundle.pbx]
+    diff += [f"+ generation {night.generation.digest[:12]}: {path}" for path in sorted(night.generation.tree)]
+    return {
+        "clinic": night.clinic.name, "site": night.site.name, "dry": True, "changed": len(diff), "unchanged": 0,
+        "failed": [], "phases": {}, "diff": diff, "generation": night.generation.digest,
+    }  # fmt: skip
+
+
+def _name(names: Any) -> tuple[str, str]:
+    """pyinfra names an operation `Deploy | name`."""
+    parts = sorted(names)[0].split(" | ")
+    return parts[0], parts[-1]

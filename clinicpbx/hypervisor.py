@@ -1,0 +1,135 @@
+"""The hypervisor through proxmoxer: tasks waited for, locks waited out, and every failure a sentence with a remedy.
+
+Errors are told apart as Proxmox VE gives them: 401 without a body, 403 with the permission's name, 500 with its text in
+the reason phrase (a missing machine is a 500). A task that ends in anything but OK or WARNINGS is a failure.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import requests
+from proxmoxer import ProxmoxAPI
+from proxmoxer.core import ResourceException
+
+from clinic import vm
+from clinic.model import Clinic
+from clinicpbx.errors import ClinicError
+from clinicpbx.site import ApiAccess
+
+T = TypeVar("T")
+TASK_SECONDS = 900
+PATIENCE_SECONDS = 60
+logging.getLogger("proxmoxer").setLevel(logging.WARNING)
+
+
+class Hypervisor:
+    """One node of a Proxmox VE host."""
+
+    def __init__(self, access: ApiAccess, node: str) -> None:
+        self._where = f"{access.host}:{access.port}"
+        user, _, token = access.token_id.partition("!")
+        self._api = ProxmoxAPI(
+            access.host, port=access.port, user=user, token_name=token, token_value=access.token_secret,
+            verify_ssl=str(access.ca), timeout=30,
+        )  # fmt: skip
+        self._node = self._api.nodes(node)
+        self._name = node
+
+    def machine(self, vmid: int) -> dict[str, Any] | None:
+        """Its configuration with `status`, or None when there is no such machine."""
+        listed = {int(m["vmid"]): m for m in self._call(self._node.qemu.get)}
+        if vmid not in listed:
+            return None
+        return {**self._call(self._node.qemu(vmid).config.get), "status": listed[vmid]["status"]}
+
+    def create(self, clinic: Clinic, image: str, ssh_key: str, *, say: Callable[[str], None]) -> None:
+        """Make and start the clinic's machine. Interrupted anywhere, the next call goes on from there."""
+        vmid = clinic.hypervisor.vm.id
+        if self.machine(vmid) is None:
+            volume = f"{clinic.hypervisor.image_storage}:import/{image}"
+            self._need_image(clinic, volume)
+            say(f"creating VM {vmid} {clinic.hypervisor.vm.name}")
+            self._task(lambda: self._node.qemu.post(**vm.creation(clinic, image, ssh_key)))
+            self._call(lambda: self._node.qemu(vmid).config.put(**vm.later(clinic)))
+            size = f"{clinic.hypervisor.vm.disk_gib}G"
+            self._task(lambda: self._node.qemu(vmid).resize.put(disk=vm.SYSTEM_DISK, size=size))
+        self.start(vmid, say=say)
+
+    def start(self, vmid: int, *, say: Callable[[str], None]) -> None:
+        """Start it unless it runs."""
+        if self._call(self._node.qemu(vmid).status.current.get)["status"] != "running":
+            say(f"starting VM {vmid}")
+            self._task(self._node.qemu(vmid).status.start.post)
+
+    def _need_image(self, clinic: Clinic, volume: str) -> None:
+        storage = self._node.storage(clinic.hypervisor.image_storage)
+        volumes = [v["volid"] for v in self._call(lambda: storage.content.get(content="import"))]
+        if volume not in volumes:
+            raise ClinicError(
+                f"The hypervisor's storage `{clinic.hypervisor.image_storage}` does not hold {volume}.",
+                remedy="upload the bundle's image there: clinicpbx bundle show prints its path",
+            )
+
+    def _task(self, start: Callable[[], Any]) -> None:
+        upid = self._call(start)
+        if not isinstance(upid, str) or not upid.startswith("UPID:"):
+            return
+        status = self._api.nodes(upid.split(":")[1]).tasks(upid).status
+        end, pause = time.monotonic() + TASK_SECONDS, 0.02
+        while time.monotonic() < end:
+            answer = self._call(status.get)
+            if answer["status"] == "stopped":
+                outcome = str(answer.get("exitstatus", ""))
+                if outcome != "OK" and not outcome.startswith("WARNINGS"):
+                    raise ClinicError(
+                        f"A task of the hypervisor failed: {outcome}.", remedy=f"look at {upid} on node {self._name}"
+                    )
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.5, 2)
+        raise ClinicError(f"A task of the hypervisor did not end in {TASK_SECONDS} s.", remedy=f"look at {upid}")
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """One request; a locked machine or a `got timeout` is tried again with growing pauses for a minute."""
+        end, pause = time.monotonic() + PATIENCE_SECONDS, 0.25
+        while True:
+            try:
+                return function()
+            except ResourceException as error:
+                text = f"{error.status_message} {error.content}".strip()
+                if ("is locked" in text or "got timeout" in text) and time.monotonic() < end:
+                    time.sleep(pause)
+                    pause = min(pause * 2, 5)
+                    continue
+                raise self._explained(error, text) from None
+            except requests.exceptions.SSLError:
+                raise ClinicError(
+                    f"{self._where} shows a certificate that the pinned authority did not sign.",
+                    remedy="if the hypervisor was reinstalled, copy its pve-root-ca.pem again; if not, stop here",
+                ) from None
+            except requests.exceptions.RequestException as error:
+                raise ClinicError(
+                    f"The hypervisor does not answer at {self._where} ({type(error).__name__}).",
+                    remedy="check hypervisor.api and hypervisor.port in clinic.yml, and the network to it",
+                ) from None
+
+    def _explained(self, error: ResourceException, text: str) -> ClinicError:
+        match error.status_code:
+            case 401:
+                return ClinicError(
+                    f"The hypervisor at {self._where} refuses the API token.",
+                    remedy="check hypervisor.token in clinic.yml and enter its secret again",
+                )
+            case 403:
+                return ClinicError(
+                    f"The API token lacks a permission: {text}", remedy="give the token the role of docs/operations.md"
+                )
+            case 400:
+                wrong = "; ".join(f"{k}: {v}" for k, v in (error.errors or {}).items()) or text
+                return ClinicError(f"The hypervisor refuses a parameter: {wrong}", remedy="correct clinic.yml")
+            case _:
+                return ClinicError(f"The hypervisor answers {error.status_code}: {text}", remedy="look at its log")

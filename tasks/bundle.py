@@ -1,0 +1,132 @@
+"""Packages: the signed bundle is sent as one stream, becomes the only source, and everything is installed from it."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyinfra import host, logger
+from pyinfra.api import FactBase, Host, State, StringCommand, deploy, operation
+from pyinfra.api.command import FunctionCommand
+
+from clinicpbx.bundle import Bundle
+from clinicpbx.connection import stream
+from tasks.trees import File, preview, tree
+
+HOME = "/var/lib/clinicpbx/bundle"
+KEY = "/usr/share/keyrings/clinicpbx-bundle.gpg"
+
+
+class Installed(FactBase[dict[str, str]]):
+    """Package to version of everything dpkg has installed completely."""
+
+    default = dict
+
+    def command(self) -> str:
+        return "dpkg-query -W -f='${db:Status-Status} ${Package} ${Version}\\n'"
+
+    def process(self, output: list[str]) -> dict[str, str]:
+        rows = [line.split() for line in output]
+        return {name: version for status, name, version in rows if status == "installed"}
+
+
+class Held(FactBase[list[str]]):
+    """Files of the bundle that the PBX holds, with their sizes as `size name`."""
+
+    default = list
+
+    def command(self) -> str:
+        return f"cd {HOME} 2>/dev/null && find . -type f -printf '%s %P\\n' || true"
+
+    def process(self, output: list[str]) -> list[str]:
+        return output
+
+
+@operation()
+def held(bundle: Bundle) -> Iterator[FunctionCommand]:
+    """The PBX holds the whole repository; only what it lacks is sent, as one stream, and apt checks every hash."""
+    local = {str(p.relative_to(bundle.pbx_path)): p for p in sorted(bundle.pbx_path.rglob("*")) if p.is_file()}
+    there = set(host.get_fact(Held))
+    lacking = {name: path for name, path in local.items() if f"{path.stat().st_size} {name}" not in there}
+    if not lacking:
+        host.noop("the bundle is there")
+        return
+    preview.append(f"--- {HOME}: {len(lacking)} files, {sum(p.stat().st_size for p in lacking.values()) >> 20} MiB")
+    yield FunctionCommand(_send, (lacking,), {})
+
+
+@operation()
+def installed(bundle: Bundle) -> Iterator[StringCommand]:
+    """Exactly the bundle's versions are installed. Services do not start before their configuration is there."""
+    have = host.get_fact(Installed)
+    wanted = {p.name: p.version for p in bundle.packages if p.name in bundle.pbx}
+    missing = [f"{name}={version}" for name, version in sorted(wanted.items()) if have.get(name) != version]
+    if not missing:
+        host.noop("every package is installed")
+        return
+    preview.extend(f"--- package {item} (has {have.get(item.partition('=')[0], 'none')})" for item in missing)
+    yield StringCommand("apt-get update -qq")
+    yield StringCommand("printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d")
+    options = (
+        "-qq -y --no-install-recommends --allow-downgrades -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io"
+    )
+    yield StringCommand(
+        f"DEBIAN_FRONTEND=noninteractive apt-get install {options} {' '.join(map(shlex.quote, missing))};"
+        " status=$?; rm -f /usr/sbin/policy-rc.d; exit $status"
+    )
+
+
+def _send(state: State, host: Host, lacking: dict[str, Path]) -> bool:
+    command = f"mkdir -p {HOME} && tar --extract --directory={HOME} --no-same-owner"
+    reader = _Tar(lacking)
+    status, answer = stream(host.connector.client, f"sudo sh -c {shlex.quote(command)}", reader)  # type: ignore[arg-type]
+    if status:
+        logger.error(f"    the bundle could not be sent: {answer}")
+    return status == 0
+
+
+class _Tar:
+    """A tar of the files, made while it is read: the bundle is never in memory as a whole."""
+
+    def __init__(self, files: dict[str, Path]) -> None:
+        self._files = iter(sorted(files.items()))
+        self._open = io.BytesIO()
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        data = self._open.read(size)
+        if data or self._ended:
+            return data
+        following = next(self._files, None)
+        room = io.BytesIO()
+        if following is None:
+            self._ended = True
+            room.write(bytes(1024))
+        else:
+            name, path = following
+            entry = tarfile.TarInfo(name)
+            content = path.read_bytes()
+            entry.size, entry.mode = len(content), 0o644
+            room.write(entry.tobuf() + content + bytes(-len(content) % 512))
+        room.seek(0)
+        self._open = room
+        return room.read(size)
+
+
+@deploy("Packages")
+def bundle(wanted: Bundle) -> None:
+    """Nothing is installed from anywhere else."""
+    held(name="The bundle is on the PBX", bundle=wanted)
+    source = f"deb [signed-by={KEY}] file:{HOME} ./\n"
+    tree(
+        name="It is the only source of packages",
+        wanted={
+            KEY: File(wanted.key.read_bytes()),
+            "/etc/apt/sources.list": File(source.encode()),
+            "/etc/apt/apt.conf.d/60clinic": File(b'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'),
+        },
+    )
+    installed(name="Every package has the bundle's version", bundle=wanted)
