@@ -1,0 +1,147 @@
+"""`Place`: the site under verification, and what checks need of it. The only part that knows lab from clinic."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from clinic.model import Clinic
+from clinic.secrets import SSH_KEY
+from clinic.vm import USER
+from clinicpbx import descriptions
+from clinicpbx.connection import no_delay
+from clinicpbx.errors import ClinicError
+from clinicpbx.secrets import Store
+from clinicpbx.site import Site
+from clinicpbx.verify import restore
+from clinicpbx.verify.pbx import Pbx
+from softphone.client import Pool, PoolError
+
+
+@dataclass(frozen=True)
+class Place:
+    """`lab` is the lab's number, None at the real clinic. `state` is the lab's state file, empty at the clinic."""
+
+    clinic_name: str
+    clinic_path: Path
+    clinic: Clinic
+    site: Site
+    state: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, clinic: str, at: str) -> Place:
+        """Raises ClinicError for an unknown clinic or site, or a lab that is not up."""
+        path = descriptions.find(clinic)
+        site = Site.at(at, path.parent)
+        state: Mapping[str, Any] = {}
+        if site.lab is not None:
+            from lab import state as lab_state
+
+            state = lab_state.load(site.lab)
+        return cls(path.parent.name, path, descriptions.read_or_explain(clinic), site, state)
+
+    @property
+    def name(self) -> str:
+        return self.site.name
+
+    @property
+    def lab(self) -> int | None:
+        return self.site.lab
+
+    @cached_property
+    def secrets(self) -> Mapping[str, str]:
+        """Every secret by name, as the site has them."""
+        return self.site.secrets(Store(self.clinic_path.parent).load())
+
+    def connect(self) -> Pbx:
+        """A new SSH connection to the PBX: its pinned host key, our own key, from the site's own network."""
+        import testinfra
+
+        client = paramiko.SSHClient()
+        if self.site.known_hosts.exists():
+            client.load_host_keys(str(self.site.known_hosts))
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        key = paramiko.Ed25519Key.from_private_key(io.StringIO(self.secrets[SSH_KEY]))
+        address = str(self.clinic.networks.management.pbx)
+        with self._network():
+            try:
+                client.connect(
+                    address, username=USER, pkey=key, look_for_keys=False, allow_agent=False, timeout=10
+                )  # fmt: skip
+            except (OSError, paramiko.SSHException) as error:
+                raise ClinicError(
+                    f"no SSH login as {USER} at {address}: {error}", remedy=f"clinicpbx deploy {self.clinic_name}"
+                ) from error
+        no_delay(client)
+        host = testinfra.get_host("paramiko://pbx", sudo=True)
+        host.backend.__dict__["client"] = client
+        return Pbx(host, client)
+
+    def _network(self) -> contextlib.AbstractContextManager[None]:
+        if self.lab is None:
+            return contextlib.nullcontext()
+        from lab import netns
+
+        return netns.entered(self.state["namespaces"]["eng"])
+
+    def phones(self) -> Pool | None:
+        """The telephones that we may use, one agent per extension; None where there are none."""
+        return self._pool("phones_socket")
+
+    def pstn(self) -> Pool | None:
+        """The public network's subscribers (exchange agent `pstn`); None where there is none."""
+        return self._pool("pstn_socket")
+
+    def _pool(self, key: str) -> Pool | None:
+        path = self.state.get(key)
+        return Pool(path, connect_timeout=5) if path else None
+
+    def prepare(self) -> Before:
+        """Reach the PBX, let phones that are off register, note what must be put back."""
+        before = Before(restore.take(self.connect()), self._faults(), time.monotonic())
+        if phones := self.phones():
+            off = [name for name, found in phones.registrations().items() if found["state"] != "registered"]
+            with contextlib.suppress(PoolError):
+                if off:
+                    phones.register(off, timeout=4)
+        return before
+
+    def put_back(self, before: Before) -> list[str]:
+        """Undo what the checks left: faults, calls, AstDB keys, queue members. What was so before stays."""
+        done = []
+        for name, target in self._faults():
+            if (name, target) not in before.faults:
+                from lab import faults
+
+                faults.clear(self.lab or 0, name, target)
+                done.append(f"fault {name} {target}")
+        for pool in (self.phones(), self.pstn()):
+            with contextlib.suppress(PoolError):
+                for call in pool.calls(active=True) if pool else ():
+                    if call.info["times"]["start"] >= before.at:
+                        call.hangup()
+        return done + restore.put_back(self.connect(), before.pbx)
+
+    def _faults(self) -> tuple[tuple[str, str], ...]:
+        if self.lab is None:
+            return ()
+        from lab import faults
+
+        return tuple((fault.name, fault.target) for fault in faults.active(self.lab))
+
+
+@dataclass(frozen=True)
+class Before:
+    """How the site was found, at monotonic second `at`."""
+
+    pbx: restore.Snapshot
+    faults: tuple[tuple[str, str], ...]
+    at: float

@@ -1,0 +1,79 @@
+"""The PBX is left exactly as it was found: what verification may change is noted before and put back after.
+
+Checks clean up behind them; this is for those that were killed. Only a person who works on the PBX at the same moment
+could lose a change by it, so only the families below are touched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clinicpbx.verify.pbx import Pbx
+
+FAMILIES = ("clock", "dnd", "forward", "trunk", "recording", "CustomDevstate")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`keys`: AstDB `family/key` to value. `members`: the queue's interface to (name, pause reason or None)."""
+
+    keys: Mapping[str, str]
+    members: Mapping[str, tuple[str, str | None]]
+
+
+def take(pbx: Pbx) -> Snapshot:
+    return Snapshot(ours(pbx.database()), members(pbx.asterisk("queue show operators")))
+
+
+def ours(database: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in database.items() if key.partition("/")[0] in FAMILIES}
+
+
+def members(answer: str) -> dict[str, tuple[str, str | None]]:
+    """Logged-in members from `queue show`: `Name (PJSIP/2001) ... (dynamic) (paused:Обед was 3 secs ago) ...`."""
+    found = {}
+    for line in answer.splitlines():
+        if match := re.match(r"\s+(.*?)\s*\(?(PJSIP/\d+)[ )]", line):
+            pause = re.search(r"\(paused(?::(.*?))? was ", line)
+            found[match[2]] = (match[1], (pause[1] or "") if pause else None)
+    return found
+
+
+def commands(before: Snapshot, now: Snapshot) -> list[str]:
+    """Asterisk CLI commands that lead from `now` back to `before`. Pure."""
+    out = []
+    for key in sorted(before.keys.keys() | now.keys.keys()):
+        old, new = before.keys.get(key), now.keys.get(key)
+        family, _, name = key.partition("/")
+        if old == new:
+            continue
+        if family == "CustomDevstate":
+            out.append(f"devstate change Custom:{name} {old or 'NOT_INUSE'}")
+        elif old is None:
+            out.append(f"database del {family} {name}")
+        else:
+            out.append(f'database put {family} {name} "{old}"')
+    for member in sorted(before.members.keys() | now.members.keys()):
+        was, present = before.members.get(member), now.members.get(member)
+        if was is None:
+            out.append(f"queue remove member {member} from operators")
+        elif present is None:
+            name = was[0].replace('"', "")
+            out.append(f'queue add member {member} to operators penalty 0 as "{name}" state_interface {member}')
+        if was is not None and (present is None or was[1] != present[1]) and not (present is None and was[1] is None):
+            verb = "unpause" if was[1] is None else "pause"
+            out.append(f"queue {verb} member {member} queue operators" + (f' reason "{was[1]}"' if was[1] else ""))
+    return out
+
+
+def put_back(pbx: Pbx, before: Snapshot) -> list[str]:
+    """Undo what is left; the commands that were needed (empty when the checks cleaned up behind them)."""
+    needed = commands(before, take(pbx))
+    if needed:
+        pbx.asterisk(*needed)
+    if "inactive" in pbx.run("systemctl is-active postgresql", check=False):
+        pbx.run("systemctl start postgresql", check=False)
+        needed.append("systemctl start postgresql")
+    return needed

@@ -1,0 +1,138 @@
+"""What every check may use. The checks run through `clinicpbx verify`; the project's own tests leave them alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinic.model import Clinic
+from clinicpbx import descriptions
+from clinicpbx.verify.desk import Phones, Pstn, enabled
+from clinicpbx.verify.locks import Locks
+from clinicpbx.verify.pbx import Pbx
+from clinicpbx.verify.place import Place
+
+BREAKS_BOTH_WAYS = ("provider-silent", "provider-down")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return None if config.pluginmanager.hasplugin("clinicpbx.verify.plugin") else True
+
+
+def _place(config: pytest.Config) -> Place:
+    found = getattr(config, "_clinicpbx_place", None)
+    if found is None:
+        found = Place.of(config.getoption("--clinic"), config.getoption("--at"))
+        config._clinicpbx_place = found  # type: ignore[attr-defined]
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Checks are repeated for what the description has: `trunk`, `number` (emergency), `flow`."""
+    clinic = descriptions.read_or_explain(metafunc.config.getoption("--clinic"))
+    values: dict[str, list[str]] = {
+        "trunk": [t.name for t in enabled(clinic)],
+        "flow": answered_by_operators(clinic),
+    }
+    for name, subjects in values.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, subjects)
+
+
+def answered_by_operators(clinic: Clinic) -> list[str]:
+    """Flows that a public number leads to, one per department: calls of one department must not ring at another."""
+    found: dict[str, str] = {}
+    for _, did in clinic.dids.values():
+        if did.flow:
+            found.setdefault(clinic.flows[did.flow].department, did.flow)
+    return list(found.values())
+
+
+@pytest.fixture(scope="session")
+def place(request: pytest.FixtureRequest) -> Place:
+    return _place(request.config)
+
+
+@pytest.fixture(scope="session")
+def clinic(place: Place) -> Clinic:
+    return place.clinic
+
+
+@pytest.fixture(scope="session")
+def secrets(place: Place) -> Any:
+    return place.secrets
+
+
+@pytest.fixture(scope="session")
+def pbx(place: Place) -> Pbx:
+    return place.connect()
+
+
+@pytest.fixture(scope="session")
+def locks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Locks:
+    folder = request.config.getoption("--run-folder")
+    return Locks(Path(folder) / "locks" if folder else tmp_path_factory.getbasetemp().parent / "locks")
+
+
+@pytest.fixture
+def phones(place: Place) -> Iterator[Phones]:
+    desk = Phones(_need(place.phones(), "this site has no test telephones"))
+    yield desk
+    desk.tidy()
+
+
+@pytest.fixture
+def pstn(place: Place, pbx: Pbx) -> Iterator[Pstn]:
+    desk = Pstn(_need(place.pstn(), "this site has no test subscribers on the public network"), place.clinic, pbx)
+    yield desk
+    desk.tidy()
+
+
+def _need(pool: Any, otherwise: str) -> Any:
+    if pool is None:
+        pytest.skip(otherwise)
+    return pool
+
+
+@pytest.fixture(scope="session")
+def using(locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with using("north")`: no other check breaks the trunk meanwhile."""
+
+    def use(*trunks: str) -> contextlib.AbstractContextManager[None]:
+        return locks.hold(*(f"{way}-{trunk}" for trunk in trunks for way in ("in", "out")))
+
+    return use
+
+
+@pytest.fixture(scope="session")
+def calling_in(locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """As `using`, for calls from the provider only: faults of outgoing calls do not disturb these."""
+    return lambda *trunks: locks.hold(*(f"in-{trunk}" for trunk in trunks))
+
+
+@pytest.fixture(scope="session")
+def faults(place: Place, locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with faults("provider-503", "north")`: alone with the trunk, broken within the block, mended after it."""
+
+    @contextlib.contextmanager
+    def broken(name: str, target: str, value: str = "") -> Iterator[None]:
+        if place.lab is None:
+            pytest.skip(f"{name} is caused in a lab only, never at a working clinic")
+        from lab import faults as lab_faults
+
+        ways = ("in", "out") if name in BREAKS_BOTH_WAYS else ("out",)
+        held = locks.hold(*(f"{way}-{target}" for way in ways), alone=True)
+        with held, lab_faults.broken(place.lab, name, target, value):
+            yield
+
+    return broken
+
+
+@pytest.fixture
+def alone(locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with alone("north")`: no other check uses the trunk for outgoing calls meanwhile."""
+    return lambda *trunks: locks.hold(*(f"out-{trunk}" for trunk in trunks), alone=True)

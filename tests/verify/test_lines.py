@@ -1,0 +1,307 @@
+"""Outgoing calls: the cheapest provider first, the backup when it fails, and never a second call to a busy person.
+
+The checks that cut a provider off come first: calls from outside, which other checks hold for long, wait for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from clinic.model import Clinic
+from clinic.people import Person, Role
+from clinic.trunks import NumberFormat, Trunk
+from clinic.types import ServiceClass
+from clinicpbx.verify.desk import Phones, Pstn, enabled, outcome, provider_of
+from clinicpbx.verify.pbx import Pbx, wait_until
+from clinicpbx.verify.plugin import Control, Evidence
+from softphone.client import Call
+
+pytestmark = pytest.mark.lane("lines")
+Lock = Callable[..., contextlib.AbstractContextManager[None]]
+WITHIN = 4.0  # seconds from dialling to the far end's answer, whatever the first provider does
+
+
+@pytest.fixture(scope="module")
+def primary(clinic: Clinic) -> Trunk:
+    return enabled(clinic)[0]
+
+
+@pytest.fixture(scope="module")
+def backup(clinic: Clinic) -> Trunk:
+    trunks = enabled(clinic)
+    if len(trunks) < 2:
+        pytest.skip("clinic.yml: trunks names one provider only, so there is no backup")
+    return trunks[1]
+
+
+@pytest.fixture(scope="module")
+def caller(clinic: Clinic) -> Person:
+    """Somebody who may dial mobile numbers and has no public number of their own."""
+    own = {did.to for _, did in clinic.dids.values()}
+    for person in reversed(clinic.people):
+        if (
+            clinic.class_of(person).includes(ServiceClass.MOBILE)
+            and person.ext not in own
+            and person.role is Role.STAFF
+        ):
+            return person
+    pytest.skip("clinic.yml: nobody may dial mobile numbers")
+
+
+@pytest.fixture
+def calling(phones: Phones, pstn: Pstn, caller: Person) -> Callable[..., tuple[Call, list[str]]]:
+    """Dial a mobile number that answers at once. -> (the call, the providers that brought it, in order)"""
+
+    def dial(expect_answer: bool = True, **behaviour: object) -> tuple[Call, list[str]]:
+        number = f"8{pstn.number()[1:]}"
+        pstn.behave(number, **{"action": "answer", "tone": 620, **behaviour})  # type: ignore[arg-type]
+        since = pstn.pool.stats()["now"]
+        call = phones.call(caller.ext, number, tone=440)
+        call.wait_answered(8) if expect_answer else call.wait_ended(8)
+        call.refresh()
+        return call, [provider_of(pstn.clinic, i["source_ip"]) for i in pstn.reached(number, since)]
+
+    return dial
+
+
+def seconds(call: Call) -> float:
+    times = call.refresh()["times"]
+    return float(times["answered"] - times["start"])
+
+
+def written(trunk: Trunk, number: str) -> str:
+    """79161234567 as a provider's contract has it."""
+    return {NumberFormat.PLUS: f"+{number}", NumberFormat.E164: number, NumberFormat.NATIONAL: f"8{number[1:]}"}[
+        trunk.number_format
+    ]
+
+
+@pytest.fixture
+def recovered(pbx: Pbx, clinic: Clinic) -> Iterator[None]:
+    """After the check every way out is reachable again, so that the next one starts from a whole clinic."""
+    yield
+    legs = [f"{t.name}-{u.name}" for t in enabled(clinic) for u in clinic.uplinks]
+
+    def whole() -> bool:
+        contacts = pbx.contacts()
+        return all("Avail" in contacts.get(leg, "") or "NonQual" in contacts.get(leg, "") for leg in legs)
+
+    assert wait_until(whole, 20, every=0.4), "the providers do not become reachable again"
+
+
+def by_backup(
+    calling: Callable[..., tuple[Call, list[str]]], backup: Trunk, evidence: Evidence, what: str
+) -> tuple[Call, list[str]]:
+    call, ways = calling()
+    took = seconds(call)
+    assert ways == [backup.name], f"with the primary {what} the call went by {ways}"
+    assert took <= WITHIN, f"connected after {took:.1f} s, {WITHIN} s allowed"
+    evidence(f"primary {what}: connected by {backup.name} after {took:.2f} s")
+    return call, ways
+
+
+@pytest.mark.check(
+    id="backup-silent", title="The primary is silent: the backup connects within 4 s", lab_only=True,
+    proves="CASE: what was built, 10",
+)  # fmt: skip
+def test_primary_silent(
+    faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, recovered: None,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that a provider that says nothing costs a caller no more than 4 s."""
+    with faults("provider-silent", primary.name):
+        call, _ = by_backup(calling, backup, evidence, "silent")
+        call.wait_tone(620, 3)
+        call.hangup()
+        with control("the primary carries nothing while it is silent"):
+            assert primary.name in calling()[1]
+
+
+@pytest.mark.check(
+    id="emergency-{trunk}", title="Every emergency number goes out by {trunk} alone, from the lowest class",
+    proves="clinic.yml: emergency.numbers", lab_only=True,
+)  # fmt: skip
+def test_emergency_by_each_provider_alone(
+    trunk: str, faults: Lock, phones: Phones, pstn: Pstn, clinic: Clinic, using: Lock, recovered: None,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that 112 works from any phone while any provider lives."""
+    lowest = sorted(clinic.people, key=lambda p: clinic.class_of(p).rank)
+    people = [p.ext for p in lowest if p.role not in (Role.OPERATOR, Role.RECEPTION)]
+    numbers = clinic.emergency.numbers
+    with contextlib.ExitStack() as stack:
+        for other in reversed(enabled(clinic)):
+            if other.name != trunk:
+                stack.enter_context(faults("provider-down", other.name))
+        stack.enter_context(using(trunk))
+        since = pstn.pool.stats()["now"]
+        calls = {n: phones.call(people[i % len(people)], n, tone=440) for i, n in enumerate(numbers)}
+        for number, call in calls.items():
+            call.wait_answered(8)
+            ways = [(i["number"], provider_of(clinic, i["source_ip"])) for i in pstn.reached(number, since)]
+            assert ways == [(number, trunk)], f"{number} arrived as {ways}"
+            evidence(
+                f"{number} from {call.info['agent']} (class {clinic.class_of(clinic.by_ext[call.info['agent']]).value}) "
+                f"by {trunk} alone: answered after {seconds(call):.2f} s"
+            )
+        first = next(iter(calls.values()))
+        first.wait_tone(770, 3)
+        for call in calls.values():
+            call.hangup()
+        denied = next((p.ext for p in lowest if not clinic.class_of(p).includes(ServiceClass.MOBILE)), None)
+        if denied:
+            with control(f"{denied}, who may call emergency, may not call a mobile number"):
+                phones.call(denied, f"8{pstn.number()[1:]}").wait_answered(4)
+        else:
+            with control("a number that is no emergency number does not exist"):
+                phones.call(people[0], "199").wait_answered(4)
+
+
+@pytest.mark.check(
+    id="primary", title="Outgoing calls take the cheapest provider, with the right number and caller-ID",
+    proves="clinic.yml: trunks[0].number_format and caller_id; CASE: what was built, 3",
+)  # fmt: skip
+def test_primary_carries_calls(
+    phones: Phones, pstn: Pstn, primary: Trunk, caller: Person, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that the far end sees the clinic's number, and both sides hear each other."""
+    number = pstn.number()
+    with using(primary.name):
+        pstn.behave(number, "answer", tone=620, after=0.2)
+        since = pstn.pool.stats()["now"]
+        call = phones.call(caller.ext, f"8{number[1:]}", tone=440).wait_answered(6)
+        [arrived] = pstn.reached(number, since)
+        assert provider_of(pstn.clinic, arrived["source_ip"]) == primary.name
+        assert arrived["number"] == written(primary, number), f"dialled as {arrived['number']}"
+        shown = arrived["caller"]["number"]
+        assert shown == written(primary, primary.caller_id.lstrip("+")), f"the far end saw {shown}"
+        evidence(f"{caller.ext} dialled 8{number[1:]}: {primary.name} brought {arrived['number']} from {shown}")
+        call.wait_tone(620, 3)
+        far = next(c for c in pstn.pool.calls(["pstn"], active=True) if c.info["number"] == arrived["number"])
+        far.wait_tone(440, 3)
+        evidence("620 Hz heard at the phone, 440 Hz at the far end")
+        call.hangup()
+        with control("a number that was not dialled did not arrive"):
+            assert pstn.reached(f"7{int(number[1:]) + 500:010d}", since)
+        with control("the caller's extension is not what the far end saw"):
+            assert shown == caller.ext
+
+
+@pytest.mark.check(
+    id="backup-503", title="The primary answers 503: the backup connects within 4 s", lab_only=True,
+    proves="CASE: what was built, 10",
+)  # fmt: skip
+def test_primary_answers_503(
+    faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, using: Lock,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that a refusal by the provider is not the caller's problem."""
+    with using(backup.name):
+        with faults("provider-503", primary.name):
+            by_backup(calling, backup, evidence, "answering 503")[0].hangup()
+        with using(primary.name), control("without the fault the backup does not carry the call"):
+            assert calling()[1] == [backup.name]
+
+
+@pytest.mark.check(
+    id="backup-full", title="The primary has no channel left: the backup connects within 4 s", lab_only=True,
+    proves="clinic.yml: trunks[0].channels",
+)  # fmt: skip
+def test_primary_full(
+    faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, using: Lock,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that the provider's own limit sends the next call to the backup."""
+    with using(backup.name):
+        with faults("provider-full", primary.name, "0"):
+            by_backup(calling, backup, evidence, "full")[0].hangup()
+        with using(primary.name), control("with a channel free the backup does not carry the call"):
+            assert calling()[1] == [backup.name]
+
+
+@pytest.mark.check(
+    id="contract", title="No more calls at once than the contract allows; the next take the backup",
+    proves="clinic.yml: trunks[0].channels",
+)  # fmt: skip
+def test_contracted_channels(
+    alone: Lock, using: Lock, phones: Phones, pstn: Pstn, clinic: Clinic, pbx: Pbx, primary: Trunk, backup: Trunk,
+    caller: Person, calling: Callable[..., tuple[Call, list[str]]], evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that the PBX counts the provider's channels itself."""
+    able = [p.ext for p in clinic.people if clinic.class_of(p).includes(ServiceClass.LOCAL) and p.ext != caller.ext]
+    able = [e for e in able if clinic.by_ext[e].role is Role.DOCTOR][::-1]
+    if primary.channels > min(40, len(able)):
+        pytest.skip(f"{primary.channels} channels cannot be filled with {min(40, len(able))} telephones")
+    with alone(primary.name), using(backup.name):
+        before = trunk_calls(pbx, primary.name)
+        number = f"{clinic.numbering.area_code}9990000"[:10]
+        pstn.behave(number, "ring")
+        since = pstn.pool.stats()["now"]
+        fill = able[: primary.channels - before]
+        calls = [phones.call(ext, f"8{number}") for ext in fill]
+        for call in calls:
+            call.wait_ringing(8)
+        ways = [provider_of(clinic, i["source_ip"]) for i in pstn.reached(number, since)]
+        assert ways.count(primary.name) == len(fill), (
+            f"{ways.count(primary.name)} of {len(fill)} went by {primary.name}"
+        )
+        one_more, way = calling()
+        assert way == [backup.name], f"call number {primary.channels + 1} went by {way}"
+        evidence(f"{before} calls were up, {len(fill)} more ring by {primary.name}; the next went by {backup.name}")
+        one_more.hangup()
+        for call in calls:
+            call.hangup()
+        with control(f"with channels free again {backup.name} does not carry the call"):
+            assert calling()[1] == [backup.name]
+
+
+def trunk_calls(pbx: Pbx, trunk: str) -> int:
+    """Calls that count against a provider's contract, from Asterisk's own groups."""
+    lines = pbx.asterisk("group show channels").splitlines()
+    return sum(f" {trunk} " in f" {' '.join(line.split())} " for line in lines)
+
+
+@pytest.mark.check(
+    id="backup-disabled", title="The primary is disabled: the backup carries every call",
+    proves="CASE: what was built, 10 and 14",
+)  # fmt: skip
+def test_primary_disabled(
+    alone: Lock, using: Lock, calling: Callable[..., tuple[Call, list[str]]], pbx: Pbx, primary: Trunk, backup: Trunk,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that an engineer can take a provider out of use, and back, without a deploy."""
+    with alone(primary.name), using(backup.name):
+        pbx.put(f"trunk/{primary.name}", "disabled", "1")
+        try:
+            by_backup(calling, backup, evidence, "disabled")[0].hangup()
+        finally:
+            pbx.delete(f"trunk/{primary.name}", "disabled")
+        with control("enabled again, the primary leaves the backup nothing"):
+            assert calling()[1] == [backup.name]
+
+
+@pytest.mark.check(
+    id="no-redial", title="A busy, absent or unwilling person is not dialled a second time over the backup",
+    proves="CASE: what was built, 10; issue: never on busy or no answer",
+)  # fmt: skip
+def test_an_answer_is_not_redialled(
+    using: Lock, calling: Callable[..., tuple[Call, list[str]]], clinic: Clinic, primary: Trunk, evidence: Evidence,
+    control: Control,
+) -> None:  # fmt: skip
+    """Ensure that the called party's own answer ends the call."""
+    with using(*(t.name for t in enabled(clinic))):
+        for name, behaviour in (
+            ("busy (486)", {"action": "busy"}),
+            ("no answer (480)", {"action": "reject", "code": 480, "after": 0.3}),
+            ("declined (603)", {"action": "reject", "code": 603}),
+            ("no such number (404)", {"action": "reject", "code": 404}),
+        ):
+            call, ways = calling(False, **behaviour)
+            assert ways == [primary.name], f"{name} was dialled by {ways}"
+            assert not call.info["answered"]
+            evidence(f"{name}: dialled once, by {ways[0]}; the phone was told {outcome(call)}")
+        with control("a number that answers is connected"):
+            assert not calling()[0].info["answered"]

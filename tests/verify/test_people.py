@@ -1,0 +1,315 @@
+"""What the staff do on their telephones: call, transfer, pick up, park, forward, and see each other's lamps."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from clinic.model import Clinic
+from clinic.people import Role
+from clinic.rendering.asterisk import all_groups
+from clinic.types import ServiceClass
+from clinicpbx.verify.desk import Phones, Pstn, enabled, hear_each_other, nothing_rings, outcome, provider_of
+from clinicpbx.verify.pbx import Pbx, wait_until
+from clinicpbx.verify.plugin import Control, Evidence
+from softphone.client import PoolError
+
+pytestmark = pytest.mark.lane("staff")
+Lock = Callable[..., contextlib.AbstractContextManager[None]]
+ABSENT = 1500  # Hz, sent by nobody
+
+
+@pytest.fixture(scope="module")
+def colleagues(clinic: Clinic) -> list[str]:
+    """Four extensions of one department, none of them operators or receptions; the last is of another department."""
+    for slug in clinic.departments:
+        same = [p.ext for p in clinic.members(slug) if p.role in (Role.DOCTOR, Role.STAFF)][:4]
+        others = [p.ext for p in clinic.people if p.department != slug and p.role in (Role.DOCTOR, Role.STAFF)]
+        if len(same) >= 3 and others:
+            return [*same[:3], others[0]]
+    pytest.skip("clinic.yml: no department has three colleagues")
+
+
+@pytest.mark.check(
+    id="registered", title="Every telephone of the description is registered", proves="clinic.yml: people",
+)  # fmt: skip
+def test_all_phones_are_registered(
+    pbx: Pbx, phones: Phones, clinic: Clinic, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that each person's extension has a reachable telephone, in the voice network."""
+    contacts = pbx.contacts()
+    missing = [p.ext for p in clinic.people if p.ext not in contacts]
+    assert not missing, (
+        f"{len(missing)} of {len(clinic.people)} telephones are not registered: {', '.join(missing[:10])}"
+    )
+    inside = clinic.networks.voice.cidr
+    from ipaddress import ip_address
+
+    for person in clinic.people:
+        found = re.search(r"@([0-9.]+)", contacts[person.ext])
+        assert found and ip_address(found[1]) in inside, f"{person.ext} is registered from {contacts[person.ext]}"
+    evidence(f"{len(clinic.people)} of {len(clinic.people)} extensions registered, all from {inside}")
+    spare = next(str(n) for n in range(999_990, 999_999) if str(n) not in clinic.by_ext)
+    with control(f"{spare}, which is nobody's extension, is not among them"):
+        assert spare in contacts
+
+
+@pytest.mark.check(
+    id="internal", title="A colleague is called by extension, by name, and both hear each other",
+    proves="CASE: what was built, 4",
+)  # fmt: skip
+def test_internal_call(
+    phones: Phones, clinic: Clinic, colleagues: list[str], evidence: Evidence, control: Control
+) -> None:
+    """Ensure that the called telephone shows who calls, whatever the calling one claims."""
+    one, other, *_ = colleagues
+    call = phones.call(one, other, tone=440, from_display="Главный врач")
+    far = phones.ringing(other, caller=one)
+    far.answer(tone=620)
+    call.wait_answered(3)
+    shown = far.info["caller"]
+    assert (shown["number"], shown["display"]) == (one, clinic.by_ext[one].name), f"the telephone shows {shown}"
+    evidence(f"{one} called {other}, which shows {shown['display']} <{shown['number']}>")
+    evidence(hear_each_other(call, 440, far, 620))
+    with control(f"{ABSENT} Hz, which nobody sends, is not heard"):
+        call.wait_tone(ABSENT, 0.7)
+    nobody = next(n for n in (f"{int(other[0]) % 9 + 1}{'9' * (len(other) - 1)}", "4999") if n not in clinic.by_ext)
+    with control(f"{nobody}, which is nobody's, cannot be called"):
+        phones.call(one, nobody).wait_ringing(2)
+
+
+@pytest.mark.check(
+    id="group", title="A group's number rings its members, and the first to answer has the call",
+    proves="clinic.yml: departments.*.group and groups; CASE: what was built, 4",
+)  # fmt: skip
+def test_group(phones: Phones, clinic: Clinic, evidence: Evidence, control: Control) -> None:
+    """Ensure that all members ring together, and stop when one answers."""
+    busy = {Role.RECEPTION, Role.OPERATOR}
+    fitting = [
+        g for g in all_groups(clinic)
+        if g.strategy == "all" and 1 < len(g.members) <= 30 and not {clinic.by_ext[m].role for m in g.members} & busy
+    ]  # fmt: skip
+    if not fitting:
+        pytest.skip("clinic.yml: no group rings all its members")
+    group = fitting[0]
+    stranger = next(p.ext for p in clinic.people if p.ext not in group.members and p.role is Role.DOCTOR)
+    call = phones.call(stranger, group.number, tone=440)
+    rung = [phones.ringing(member, caller=stranger) for member in group.members]
+    rung[0].answer(tone=620)
+    call.wait_answered(3)
+    for other in rung[1:]:
+        other.wait_ended(3)
+    evidence(
+        f"{stranger} called {group.number} ({group.name}): {len(rung)} telephones rang, {group.members[0]} answered"
+    )
+    evidence(hear_each_other(call, 440, rung[0], 620))
+    outsider = next(p.ext for p in clinic.people if p.ext not in (*group.members, stranger) and p.role is Role.DOCTOR)
+    with control(f"{outsider}, who is no member, did not ring"):
+        phones.ringing(outsider, 0.3, caller=stranger)
+
+
+@pytest.mark.check(
+    id="blind-transfer", title="A call is transferred without asking", proves="CASE: what was built, 9",
+)  # fmt: skip
+def test_blind_transfer(phones: Phones, colleagues: list[str], evidence: Evidence, control: Control) -> None:
+    """Ensure that the third person talks to the caller, and the second is free."""
+    one, other, third, _ = colleagues
+    call = phones.call(one, other, tone=440)
+    middle = phones.ringing(other, caller=one)
+    middle.answer(tone=620)
+    call.wait_answered(3)
+    call.wait_tone(620, 3)
+    phones.behave(third, "answer", tone=770)
+    result = middle.transfer_blind(third, timeout=6)
+    assert result["ok"], f"REFER was answered with {result}"
+    far = phones.ringing(third, caller=one)
+    evidence(f"{other} transferred {one} to {third}: REFER {result['refer']}, then {result['notify']}")
+    evidence(hear_each_other(call, 440, far, 770))
+    middle.wait_ended(3)
+    with control(f"{other}, who transferred, is not heard any more"):
+        call.wait_tone(620, 0.7)
+
+
+@pytest.mark.check(
+    id="attended-transfer", title="A call is transferred after asking", proves="CASE: what was built, 9",
+)  # fmt: skip
+def test_attended_transfer(phones: Phones, colleagues: list[str], evidence: Evidence, control: Control) -> None:
+    """Ensure that caller and third person are joined when the second goes."""
+    one, other, third, _ = colleagues
+    call = phones.call(one, other, tone=440)
+    middle = phones.ringing(other, caller=one)
+    middle.answer(tone=620)
+    call.wait_answered(3)
+    middle.hold()
+    phones.behave(third, "answer", tone=770)
+    asking = phones.call(other, third, tone=1000).wait_answered(4)
+    asking.wait_tone(770, 3)
+    with control("before the transfer the caller does not hear the third person"):
+        call.wait_tone(770, 0.7)
+    result = middle.transfer_attended(asking, timeout=6)
+    assert result["ok"], f"REFER was answered with {result}"
+    far = next(c for c in phones.pool.calls([third], active=True) if c.info["direction"] == "in")
+    phones.keep(far)
+    evidence(f"{other} asked {third} and joined {one}: REFER {result['refer']}, then {result['notify']}")
+    evidence(hear_each_other(call, 440, far, 770))
+
+
+@pytest.mark.check(
+    id="pick-up", title="A colleague's ringing call is picked up: *8 in the department, **EXT by name",
+    proves="issue: pick-up; clinic.yml: departments",
+)  # fmt: skip
+def test_pick_up(phones: Phones, colleagues: list[str], evidence: Evidence, control: Control) -> None:
+    """Ensure that only one's own department can be picked up with *8."""
+    one, other, third, stranger = colleagues
+    call = phones.call(one, other, tone=440)
+    ringing = phones.ringing(other, caller=one)
+    with control(f"{stranger}, of another department, cannot pick it up with *8"):
+        phones.call(stranger, "*8", tone=1000).wait_answered(1.5)
+    taken = phones.call(third, "*8", tone=620).wait_answered(4)
+    ringing.wait_ended(3)
+    evidence(f"{one} called {other}; {third} dialled *8: " + hear_each_other(call, 440, taken, 620))
+    taken.hangup()
+    call.wait_ended(3)
+    call = phones.call(one, other, tone=440)
+    ringing = phones.ringing(other, caller=one)
+    taken = phones.call(stranger, f"**{other}", tone=770).wait_answered(4)
+    ringing.wait_ended(3)
+    evidence(f"{stranger} dialled **{other}: " + hear_each_other(call, 440, taken, 770))
+
+
+@pytest.mark.check(
+    id="parking", title="A parked call is fetched from any telephone", proves="clinic.yml: numbering.parking",
+)  # fmt: skip
+def test_parking(
+    phones: Phones, pbx: Pbx, clinic: Clinic, colleagues: list[str], evidence: Evidence, control: Control
+) -> None:
+    """Ensure that a transfer to the parking number parks, and the place's number fetches."""
+    one, other, third, _ = colleagues
+    park, *places = clinic.numbering.parking.numbers()
+    call = phones.call(one, other, tone=440)
+    middle = phones.ringing(other, caller=one)
+    middle.answer(tone=620)
+    call.wait_answered(3)
+    result = middle.transfer_blind(park, timeout=6)
+    assert result["ok"], f"REFER to {park} was answered with {result}"
+
+    def place() -> str:
+        found = re.findall(r"Space\s*:?\s*(\d+)|^(\d{3,6}):?\s", pbx.asterisk("parking show default"), re.M)
+        taken = [a or b for a, b in found if (a or b) in places]
+        return taken[0] if taken else ""
+
+    assert wait_until(lambda: bool(place()), 4, every=0.3), f"no call is parked: {pbx.asterisk('parking show default')}"
+    where = place()
+    with control(f"{places[-1]}, an empty place, has no call"):
+        phones.call(third, places[-1], tone=1000).wait_answered(1.5)
+        raise AssertionError if not phones.mine[-1].heard().get(440) else PoolError
+    fetched = phones.call(third, where, tone=770).wait_answered(4)
+    evidence(f"{other} parked {one} at {where}, {third} fetched it: " + hear_each_other(call, 440, fetched, 770))
+
+
+@pytest.mark.check(
+    id="do-not-disturb", title="Do not disturb: *78 keeps calls away, *79 lets them in", proves="issue: do-not-disturb",
+)  # fmt: skip
+def test_do_not_disturb(phones: Phones, pbx: Pbx, colleagues: list[str], evidence: Evidence, control: Control) -> None:
+    """Ensure that the telephone stays quiet, and the caller hears busy."""
+    one, _, third, _ = colleagues
+    phones.confirmed(third, "*78")
+    try:
+        with nothing_rings(phones, [third], caller=one):
+            call = phones.call(one, third)
+            with control("while do-not-disturb is on, the telephone cannot be rung"):
+                call.wait_ringing(1.2)
+            call.hangup()
+        evidence(f"*78 from {third}: a call of {one} does not ring there")
+    finally:
+        phones.confirmed(third, "*79")
+    phones.call(one, third).wait_ringing(3)
+    evidence(f"*79 from {third}: it rings again")
+    assert f"dnd/{third}" not in pbx.database()
+
+
+@pytest.mark.check(
+    id="forwarding", title="Forwarding: *72 sends calls on, *73 ends it, and nobody can forward abroad",
+    proves="clinic.yml: forwarding.highest_class; CASE: what was built, 2",
+)  # fmt: skip
+def test_forwarding(
+    phones: Phones, pstn: Pstn, pbx: Pbx, clinic: Clinic, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that a forwarded leg has the forwarder's class, capped, whoever calls."""
+    staff = [p for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF)]
+    able = [p for p in staff if clinic.class_of(p).includes(ServiceClass.MOBILE)]
+    if not able or not clinic.forwarding.highest_class.includes(ServiceClass.MOBILE):
+        pytest.skip("clinic.yml: nobody may forward to a mobile number")
+    person = able[0].ext
+    caller, target = [p.ext for p in staff if p.ext != person][5:7]
+    mobile = f"8{pstn.number()[1:]}"
+    pstn.behave(mobile, "answer", tone=770)
+    try:
+        phones.confirmed(person, f"*72{target}")
+        with nothing_rings(phones, [person], caller=caller):
+            call = phones.call(caller, person, tone=440)
+            far = phones.ringing(target)
+            far.answer(tone=620)
+            call.wait_answered(3)
+        evidence(f"{person} forwarded to {target}: " + hear_each_other(call, 440, far, 620))
+        call.hangup()
+        with using(*(t.name for t in enabled(clinic))):
+            phones.confirmed(person, f"*72{mobile}")
+            since = pstn.pool.stats()["now"]
+            call = phones.call(caller, person, tone=440).wait_answered(6)
+            call.wait_tone(770, 3)
+            [arrived] = pstn.reached(mobile, since)
+            evidence(f"{person} forwarded to {mobile}: answered there, by {provider_of(clinic, arrived['source_ip'])}")
+            call.hangup()
+            for abroad in ("810442079460000", "88091234567"):
+                phones.dial(person, f"*72{abroad}")
+                since = pstn.pool.stats()["now"]
+                with control(f"a call forwarded to {abroad} is not connected"):
+                    phones.call(caller, person).wait_answered(3)
+                assert not pstn.reached(abroad, since), f"a forwarded call went out to {abroad}"
+                evidence(f"{person} forwarded to {abroad}: {outcome(phones.mine[-1])}")
+    finally:
+        phones.confirmed(person, "*73")
+    assert f"forward/{person}" not in pbx.database()
+    phones.call(caller, person)
+    phones.ringing(person, caller=caller)
+    evidence(f"*73 from {person}: calls ring there again")
+
+
+@pytest.mark.check(
+    id="lamp", title="A busy-lamp key shows a colleague free, ringing and talking",
+    proves="clinic.yml: people.*.phone.keys; issue: busy-lamp hints",
+)  # fmt: skip
+def test_busy_lamp(phones: Phones, clinic: Clinic, colleagues: list[str], evidence: Evidence, control: Control) -> None:
+    """Ensure that the lamp follows the telephone through a call."""
+    one, other, watcher, _ = colleagues
+    found = phones.pool.subscribe(watcher, other)
+    assert found["status"] == 200, f"SUBSCRIBE was answered with {found['status']}"
+    try:
+        phones.pool.blf_state(watcher, other, state="idle", timeout=4)
+        call = phones.call(one, other)
+        phones.ringing(other, caller=one)
+        phones.pool.blf_state(watcher, other, state="early", timeout=4)
+        with control("the lamp does not show a talk while the telephone only rings"):
+            phones.pool.blf_state(watcher, other, state="confirmed", timeout=0.5)
+        phones.mine[-1].answer()
+        phones.pool.blf_state(watcher, other, state="confirmed", timeout=4)
+        call.hangup()
+        phones.pool.blf_state(watcher, other, state="idle", timeout=4)
+        evidence(f"{watcher} watched {other}: idle, early, confirmed, idle")
+    finally:
+        with contextlib.suppress(PoolError):
+            phones.pool.subscribe(watcher, other, expires=0)
+    nobody = "9" * len(other)
+    if nobody not in clinic.by_ext:
+        with control(f"{nobody}, which is nobody's, has no lamp"):
+            assert phones.pool.subscribe(watcher, nobody, expires=0)["status"] == 200
+
+
+@pytest.fixture(autouse=True)
+def _quiet(phones: Phones) -> Iterator[None]:
+    yield
+    phones.tidy()

@@ -1,0 +1,232 @@
+"""Who may dial what, and who may dial nothing: the wall against toll fraud."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+import pytest
+
+from clinic.model import Clinic
+from clinic.people import Person
+from clinic.types import ServiceClass
+from clinicpbx.verify.desk import Phones, Pstn, enabled, outcome
+from clinicpbx.verify.pbx import Pbx
+from clinicpbx.verify.place import Place
+from clinicpbx.verify.plugin import Control, Evidence
+from softphone.client import PoolError
+
+pytestmark = pytest.mark.lane("lines")
+Lock = Callable[..., contextlib.AbstractContextManager[None]]
+ABROAD = ("810442079460000", "00442079460000", "87012345678", "88091234567")
+"""Great Britain in both spellings, Kazakhstan behind +7, a premium number."""
+
+
+def people_by_class(clinic: Clinic) -> dict[ServiceClass, Person]:
+    """One person of each class that the clinic has."""
+    found: dict[ServiceClass, Person] = {}
+    for person in reversed(clinic.people):
+        found.setdefault(clinic.class_of(person), person)
+    return found
+
+
+@pytest.mark.check(
+    id="international", title="International and premium calls are refused to everyone",
+    proves="CASE: what was built, 2; issue: international calls are refused to everyone",
+)  # fmt: skip
+def test_international_is_refused_to_everyone(
+    phones: Phones, pstn: Pstn, clinic: Clinic, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that no class of service reaches a foreign or a premium number."""
+    with using(*(t.name for t in enabled(clinic))):
+        since = pstn.pool.stats()["now"]
+        people = people_by_class(clinic)
+        for number in ABROAD:
+            calls = [phones.call(person.ext, number) for person in people.values()]
+            for call in calls:
+                call.wait_ended(5)
+                assert not call.info["answered"] and call.info["status"] >= 400, f"{number}: {outcome(call)}"
+            evidence(f"{number} from {', '.join(p.ext for p in people.values())}: {outcome(calls[0])}")
+        arrived = [i["number"] for n in ABROAD for i in pstn.reached(n, since)]
+        assert not arrived, f"the public network was asked for {arrived}"
+        best = max(people, key=lambda c: c.rank)
+        if best.includes(ServiceClass.NATIONAL):
+            number = "88122222222"
+            with control(f"{people[best].ext} may dial a city in Russia, so the refusals are about the number"):
+                phones.call(people[best].ext, number).wait_answered(6).hangup()
+                assert not pstn.reached(number, since)
+        else:
+            with control("an emergency number is not refused"):
+                phones.call(people[best].ext, clinic.emergency.numbers[0]).wait_answered(6).hangup()
+                assert not pstn.reached(clinic.emergency.numbers[0], since)
+
+
+@pytest.mark.check(
+    id="classes", title="Each class of service reaches what it may, and nothing above it",
+    proves="clinic.yml: departments.*.class, people.*.class",
+)  # fmt: skip
+def test_classes_of_service(
+    phones: Phones, pstn: Pstn, clinic: Clinic, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that a doctor's local class dials the city, a manager's dials mobiles, and no further."""
+    area = clinic.numbering.area_code
+    city = "3433000" if area != "343" else "8122000"
+    numbers = {
+        ServiceClass.LOCAL: f"8{area}{'9990001' if len(area) == 3 else '990001'}"[:11],
+        ServiceClass.MOBILE: f"8{pstn.number()[1:]}",
+        ServiceClass.NATIONAL: f"8{city}001"[:11],
+    }
+    people = people_by_class(clinic)
+    with using(*(t.name for t in enabled(clinic))):
+        calls = {(has, needs): phones.call(p.ext, n) for has, p in people.items() for needs, n in numbers.items() if p}
+        for (has, needs), call in calls.items():
+            allowed = has.includes(needs)
+            try:
+                call.wait_answered(6)
+            except PoolError:
+                pass
+            info = call.refresh()
+            assert info["answered"] is allowed, f"{has.value} dialled a {needs.value} number: {outcome(call)}"
+            evidence(
+                f"{has.value} ({info['agent']}) to {needs.value} ({info['peer']}): {'connected' if allowed else outcome(call)}"
+            )
+            if allowed:
+                call.hangup()
+    refused = [pair for pair in calls if not pair[0].includes(pair[1])]
+    granted = [pair for pair in calls if pair[0].includes(pair[1])]
+    with control("the same number is refused to one class and granted to another"):
+        assert not {needs for _, needs in refused} & {needs for _, needs in granted}
+
+
+@pytest.mark.check(
+    id="inbound-no-transit", title="A call from a provider can never reach a trunk, a code or an extension directly",
+    proves="CASE: what was built, 2; issue: inbound calls can never reach a trunk", lab_only=True,
+)  # fmt: skip
+def test_inbound_cannot_reach_a_trunk(
+    place: Place,
+    phones: Phones,
+    pstn: Pstn,
+    clinic: Clinic,
+    pbx: Pbx,
+    using: Lock,
+    evidence: Evidence,
+    control: Control,
+) -> None:
+    """Ensure that whatever a provider asks for, only the clinic's own numbers exist."""
+    if place.lab is None:
+        pytest.skip("only a lab's provider can be told to dial what no provider should")
+    from lab import providers
+
+    trunk = enabled(clinic)[0]
+    provider = providers.known(place.lab)[trunk.name]
+    outside = f"+{pstn.number()}"
+    wanted = [
+        outside,
+        "8" + outside[2:],
+        clinic.people[0].ext,
+        clinic.call_centre.number,
+        clinic.emergency.numbers[0],
+        "*78",
+        "s",
+    ]
+    did = trunk.dids[0].number
+
+    def dial(number: str) -> None:
+        provider.cli(f"channel originate Local/{number}@to-clinic application Echo")
+
+    with using(*(t.name for t in enabled(clinic))):
+        since, marker = pstn.pool.stats()["now"], f"verify {time.time()}"
+        before = pbx.run("wc -c < /var/log/asterisk/messages.log").strip()
+        for number in wanted:
+            dial(number)
+        time.sleep(0.8)
+        log = pbx.run(f"tail -c +{int(before) + 1} /var/log/asterisk/messages.log")
+        refused = [n for n in wanted if f"to extension '{n}' rejected" in log]
+        missing = [n for n in wanted if n not in refused and n[0] in "+0123456789"]
+        assert not missing, f"the PBX did not refuse {missing}"
+        evidence(f"{trunk.name} asked for {', '.join(refused)}: rejected, no such extension in from-{trunk.name}")
+        assert not pstn.reached(outside, since), "the call went out to the public network"
+        rung = phones.numbers_rung(clinic.people[0].ext, since)
+        assert not rung, f"{clinic.people[0].ext} rang, called by {rung}"
+        with control(f"{did}, which is the clinic's, is not rejected"):
+            before = pbx.run("wc -c < /var/log/asterisk/messages.log").strip()
+            dial(did if trunk.number_format == "plus" else did.lstrip("+"))
+            time.sleep(0.5)
+            assert "rejected" in pbx.run(f"tail -c +{int(before) + 1} /var/log/asterisk/messages.log"), marker
+        provider.cli("channel request hangup all") if not pstn.pool.calls(active=True) else None
+
+
+@pytest.mark.check(
+    id="unknown-source", title="Nobody without a password gets through: wrong password, no password, from the internet",
+    proves="CASE: what was built, 2",
+)  # fmt: skip
+def test_unknown_sources_are_refused(
+    place: Place, phones: Phones, clinic: Clinic, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that registration and calls need the right password, and that the outside is deaf to strangers."""
+    if place.lab is None:
+        pytest.skip("needs spare addresses on the voice network")
+    from lab.phones import spare_addresses
+
+    victim, other = clinic.people[-1].ext, clinic.people[-2].ext
+    address = spare_addresses(place.lab)[0]
+    server = f"{clinic.networks.voice.pbx}:5060"
+    added: list[str] = []
+    since = phones.pool.stats()["now"]
+    try:
+        wrong = {"user": victim, "password": "not-the-password", "server": server}
+        added.append(phones.pool.add_agent(address, 5070, name="verify-wrong", **wrong))
+        result = phones.pool.register(["verify-wrong"], timeout=4)
+        status = result["failed"]["verify-wrong"][1]
+        assert status in (401, 403), f"a wrong password was answered with {status}"
+        evidence(f"REGISTER as {victim} with a wrong password from {address}: {status}")
+        for name, user, password in (("nobody", "nobody", ""), ("claims", other, ""), ("guesses", other, "guess")):
+            added.append(
+                phones.pool.add_agent(
+                    address, 5071 + len(added), name=f"verify-{name}", user=user, password=password, server=server
+                )
+            )
+            call = phones.call(f"verify-{name}", victim)
+            call.wait_ended(5)
+            assert not call.info["answered"] and call.info["status"] in (401, 403, 404), outcome(call)
+            evidence(f"INVITE as {user}, {'a wrong' if password else 'no'} password, from {address}: {outcome(call)}")
+        for uplink in clinic.uplinks:
+            said = stranger_invites(place, str(uplink.external_address), victim)
+            assert said in ("", "401", "403", "404"), f"{uplink.external_address} answered a stranger with {said}"
+            evidence(f"INVITE from the internet to {uplink.external_address}: {said or 'no answer'}")
+        rung = phones.numbers_rung(victim, since)
+        assert not rung, f"{victim} rang, called by {rung}"
+        with control(f"the same call from {other}'s own telephone rings at {victim}"):
+            call = phones.call(other, victim).wait_ringing(4)
+            call.hangup()
+            assert not phones.numbers_rung(victim, since)
+        with control("the right password registers"):
+            assert phones.pool.registrations([victim])[victim]["state"] != "registered"
+    finally:
+        phones.tidy()
+        if added:
+            phones.pool.remove(added)
+
+
+def stranger_invites(place: Place, address: str, extension: str) -> str:
+    """SIP status that a host on the internet gets for an INVITE, above 100; empty for silence."""
+    from lab import netns
+
+    with netns.entered(place.state["namespaces"]["net"]), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as knock:
+        knock.settimeout(1.0)
+        knock.connect((address, 5060))
+        own = f"{knock.getsockname()[0]}:{knock.getsockname()[1]}"
+        knock.send(
+            f"INVITE sip:{extension}@{address} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{time.time_ns()};rport\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:100@{own}>;tag={time.time_ns()}\r\nTo: <sip:{extension}@{address}>\r\n"
+            f"Call-ID: {time.time_ns()}@{own}\r\nCSeq: 1 INVITE\r\nContact: <sip:100@{own}>\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        try:
+            while True:
+                status = knock.recv(4096).split(b" ", 2)[1].decode()
+                if status != "100":
+                    return status
+        except OSError:
+            return ""
