@@ -10,7 +10,7 @@ from pathlib import Path
 from pyinfra import host, logger
 from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
-from pyinfra.operations import server, systemd
+from pyinfra.operations import systemd
 
 from clinicpbx.connection import stream
 from clinicpbx.generation import Generation, diff, differing, refusal
@@ -91,23 +91,19 @@ def asterisk(wanted: Generation) -> None:
         name="The generation program is the deploy's own",
         wanted=library | {PROGRAM: File((ROOT / "files/asterisk/clinic-generation").read_bytes(), "755")},
     )
-    sandbox = tree(
-        name="Asterisk runs as its own user in a sandbox",
+    tree(
+        name="Asterisk runs as its own user in a sandbox, and its directories are there",
         wanted={
             "/etc/systemd/system/asterisk.service.d/clinic.conf": File(
                 (ROOT / "files/asterisk/clinic.conf").read_bytes()
             )
         },
-    )
-    server.shell(
-        name="Its directories are there",
-        commands=[
+        then=(
             "install -d -o asterisk -g asterisk -m 750 /var/log/asterisk /var/log/asterisk/cdr-custom"
             " /var/log/asterisk/cel-custom /var/lib/asterisk/keys",
             "install -d -o root -g asterisk -m 750 /var/lib/clinicpbx/generations",
             "systemctl daemon-reload",
-        ],
-        _if=sandbox.did_change,
+        ),
     )
     generation(name="The new generation is checked and switched in", wanted=wanted)
     systemd.service(name="Asterisk runs and starts with the machine", service="asterisk", running=True, enabled=True)

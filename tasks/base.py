@@ -20,7 +20,7 @@ def base(clinic: Clinic) -> None:
     """Everything here is true of every machine this project makes, whatever runs on it."""
     name = clinic.hypervisor.vm.name
     zone = f"/usr/share/zoneinfo/{clinic.timezone}"
-    settings = tree(
+    tree(
         name="Log limits, kernel settings, names and locale are the project's",
         wanted={
             "/etc/systemd/journald.conf.d/clinic.conf": File((FILES / "journald.conf").read_bytes()),
@@ -29,22 +29,15 @@ def base(clinic: Clinic) -> None:
             "/etc/hostname": File(f"{name}\n".encode()),
             "/etc/hosts": File(f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n".encode()),
             "/etc/cloud/cloud.cfg.d/99-clinic.cfg": File(b"preserve_hostname: true\nmanage_etc_hosts: false\n"),
+            "/etc/sudoers.d/clinicpbx": File((FILES / "sudoers").read_bytes(), "440"),
         },
-    )
-    server.shell(
-        name="The running system has taken them",
-        commands=[
-            f"hostname {name}",
-            "sysctl --quiet --system || true",
-            "systemctl try-restart systemd-journald",
-        ],
-        _if=settings.did_change,
+        then=(f"hostname {name}", "sysctl --quiet --system || true", "systemctl try-restart systemd-journald"),
     )
     link = host.get_fact(Link, path="/etc/localtime")
     if not link or link["link_target"] != zone:
         server.shell(name=f"The time zone is {clinic.timezone}", commands=[f"ln -sfn {zone} /etc/localtime"])
     for engineer in clinic.engineers:
-        server.user(
+        server.user(  # noqa: S604 - `shell` is a login shell here
             name=f"{engineer.name} may log in", user=engineer.name, shell="/bin/bash", groups=["sudo"],
             public_keys=[engineer.ssh_key], ensure_home=True,
         )  # fmt: skip

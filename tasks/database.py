@@ -15,7 +15,7 @@ from pathlib import Path
 from pyinfra import host, logger
 from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
-from pyinfra.operations import server, systemd
+from pyinfra.operations import systemd
 
 from clinicpbx.connection import stream
 from tasks.trees import File, preview, tree
@@ -85,18 +85,14 @@ def _digest(text: str) -> str:
 @deploy("Database")
 def database(password: str) -> None:
     """`password` is the read-only role's, for reports over loopback. Services use their system user instead."""
-    settings = tree(
+    tree(
         name="PostgreSQL listens on loopback only and knows who may come",
         wanted={
             f"{CLUSTER}/conf.d/clinic.conf": File((FILES / "postgresql.conf").read_bytes()),
             f"{CLUSTER}/pg_hba.conf": File((FILES / "pg_hba.conf").read_bytes(), "640", "postgres:postgres"),
         },
+        then=("systemctl is-active -q postgresql@17-main && systemctl reload postgresql@17-main || true",),
     )
     systemd.service(name="PostgreSQL runs", service="postgresql@17-main", running=True)
     systemd.service(name="It starts with the machine", service="postgresql", enabled=True)
-    server.shell(
-        name="It has taken its settings",
-        commands=["systemctl reload postgresql@17-main"],
-        _if=settings.did_change,
-    )
     schema(name="Roles, database and tables are there", sql=(FILES / "schema.sql").read_text(), password=password)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pyinfra.api import deploy
-from pyinfra.operations import server
 
 from clinic.model import Clinic
 from clinic.rendering.network import networkd
@@ -14,5 +13,4 @@ from tasks.trees import File, tree
 def network(clinic: Clinic) -> None:
     """networkd's own units: it removes rules that others make."""
     units = {f"/etc/systemd/network/{name}": File(text.encode()) for name, text in networkd(clinic).items()}
-    written = tree(name="Each uplink has its own routes", wanted=units)
-    server.shell(name="The routes are in force", commands=["networkctl reload"], _if=written.did_change)
+    tree(name="Each uplink has its own routes", wanted=units, then=("networkctl reload",))

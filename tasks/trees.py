@@ -7,7 +7,7 @@ import io
 import json
 import shlex
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -64,8 +64,11 @@ class Found(FactBase[dict[str, list[str]]]):
 
 
 @operation()
-def tree(wanted: Tree) -> Iterator[FunctionCommand]:
-    """Make the files be as wanted. Directories that are missing are made, root's and 755."""
+def tree(wanted: Tree, then: Sequence[str] = ()) -> Iterator[FunctionCommand | StringCommand]:
+    """Make the files be as wanted. Directories that are missing are made, root's and 755.
+
+    `then`: shell commands that make the running system take what changed; they run only when something did.
+    """
     found = host.get_fact(Found, json.dumps(sorted(wanted)))
     changed = {p: f for p, f in wanted.items() if found.get(p, [])[:3] != f.mark}
     if not changed:
@@ -74,6 +77,8 @@ def tree(wanted: Tree) -> Iterator[FunctionCommand]:
     for path, file in changed.items():
         preview.extend(_diff(path, found.get(path), file))
     yield FunctionCommand(_send, (pack(changed), "tar --extract --directory=/ --same-owner --preserve-permissions"), {})
+    for command in then:
+        yield StringCommand(command)
 
 
 def pack(files: Tree) -> bytes:
