@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
 from pyinfra import host, logger
-from pyinfra.api import FactBase, deploy
-from pyinfra.operations import files, server, systemd
+from pyinfra.api import FactBase, QuoteString, StringCommand, deploy
+from pyinfra.operations import server, systemd
 
 from clinic.model import Clinic
 from clinic.rendering.asterisk import RECORDINGS
@@ -22,26 +21,35 @@ ROLE = "recordings"
 LABEL = "recordings"
 # The second disk (scsi1) under the name that QEMU gives it; /dev/sdb may be another disk after a restart.
 DEVICE = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_drive-scsi1"
+TIMER = "clinic-recordings.timer"
 MOUNT = "var-spool-asterisk-recordings.mount"
 
 
-class RecordingsDisk(FactBase[dict[str, Any]]):
-    """`{"present", "signatures": [...], "label", "mounted"}` of the second disk. wipefs names any file system,
-    partition table, RAID or LVM mark."""
+_LOOK = """
+import grp,json,os,pwd,stat,subprocess,sys
+d,f,g,t=sys.argv[1:]
+run=lambda *a: subprocess.run(a,capture_output=True,text=True)
+p=os.path.exists(d) and stat.S_ISBLK(os.stat(d).st_mode)
+w=run('wipefs','--no-act','--json',d) if p else None
+if w and w.returncode: sys.exit(w.stderr)
+s=json.loads(w.stdout or '{}').get('signatures',[]) if p else []
+try:
+    o=os.stat(f); o=f'{pwd.getpwuid(o.st_uid).pw_name}:{grp.getgrgid(o.st_gid).gr_name} {stat.S_IMODE(o.st_mode):o}'
+except (OSError,KeyError): o=''
+json.dump({'present':p,'signatures':[x.get('type') for x in s],
+    'label':next((x.get('label') for x in s if x.get('label')),None),'mounted':os.path.ismount(f),'folder':o,
+    'role':any(x.gr_name==g for x in grp.getgrall()),
+    'timer':[run('systemctl',v,t).returncode==0 for v in ('is-enabled','is-active')]},sys.stdout)
+"""
 
-    def command(self, device: str, folder: str) -> str:
-        script = (
-            "import json,os,stat,subprocess,sys\n"
-            "d,f=sys.argv[1:]\n"
-            "p=os.path.exists(d) and stat.S_ISBLK(os.stat(d).st_mode)\n"
-            "run=lambda *a: subprocess.run(a,capture_output=True,text=True)\n"
-            "w=run('wipefs','--no-act','--json',d) if p else None\n"
-            "if w and w.returncode: sys.exit(w.stderr)\n"
-            "s=json.loads(w.stdout or '{}').get('signatures',[]) if p else []\n"
-            "print(json.dumps({'present':p,'signatures':[x.get('type') for x in s],"
-            "'label':next((x.get('label') for x in s if x.get('label')),None),'mounted':os.path.ismount(f)}))"
-        )
-        return f"python3 -c {shlex.quote(script)} {device} {folder}"
+
+class Recordings(FactBase[dict[str, Any]]):
+    """All there is to know: `present`, `signatures` and `label` of the second disk (wipefs names any file system,
+    partition table, RAID or LVM mark), `mounted`, `folder` as `owner:group mode`, `role`, `timer` [enabled, active]."""
+
+    def command(self) -> StringCommand:
+        arguments = (DEVICE, RECORDINGS, ROLE, TIMER)
+        return StringCommand("python3", "-c", QuoteString(_LOOK), *(QuoteString(text) for text in arguments))
 
     def process(self, output: list[str]) -> dict[str, Any]:
         return dict(json.loads("\n".join(output)))
@@ -55,7 +63,7 @@ def must_format(disk: dict[str, Any]) -> bool:
         return False
     raise ClinicError(
         f"The recordings' disk {DEVICE} holds {', '.join(disk['signatures'])} (label {disk['label'] or 'none'}), not "
-        f"ext4 labelled {LABEL}. It was left as it is.",
+        f"ext4 labelled {LABEL}. It is left as it is.",
         remedy=f"if its content is not needed: wipefs --all {DEVICE} on the PBX, then deploy again",
     )
 
@@ -63,48 +71,37 @@ def must_format(disk: dict[str, Any]) -> bool:
 @deploy("Recordings")
 def recordings(clinic: Clinic) -> None:
     """After the packages, before Asterisk takes calls: what it records must not land on the system disk."""
-    server.group(name="Who may listen to recordings is a role", group=ROLE, system=True)
-    disk = host.get_fact(RecordingsDisk, DEVICE, RECORDINGS)
-    if disk["present"]:
-        _mount(disk)
-    else:
+    now = host.get_fact(Recordings)
+    if not now["role"]:
+        server.shell(name="Who may listen to recordings is a role", commands=[f"groupadd --system {ROLE}"])
+    if not now["present"]:
         logger.warning(f"{host.print_prefix}no second disk: recordings share the system disk, within their free share")
-    files.directory(
-        name="Recordings are readable by that role and by nobody else",
-        path=RECORDINGS, user="asterisk", group=ROLE, mode="2750",
-    )  # fmt: skip
-    guard = tree(name="The guard of free space and retention is the deploy's own", wanted=_guard(clinic, disk))
-    systemd.daemon_reload(name="systemd knows the guard", _if=guard.did_change)
-    systemd.service(name="The guard looks every minute", service="clinic-recordings.timer", running=True, enabled=True)
-
-
-def _mount(disk: dict[str, Any]) -> None:
-    if must_format(disk):
+    if must_format(now):
         server.shell(
             name="The blank recordings disk has a file system",
             # asked again at the last moment: blkid ends with 2 only when it finds nothing at all
             commands=[f"blkid -p {DEVICE}; [ $? -eq 2 ] && mkfs.ext4 -q -m 0 -L {LABEL} {DEVICE}"],
         )
-    unit = tree(
-        name="The recordings disk has its place",
-        wanted={f"/etc/systemd/system/{MOUNT}": File((ROOT / "files/recordings" / MOUNT).read_bytes())},
-    )
-    if not disk["mounted"]:
+    guard = tree(name="The disk's place and its guard are the deploy's own", wanted=_files(clinic, now["present"]))
+    systemd.daemon_reload(name="systemd knows them", _if=guard.did_change)
+    if now["present"] and not now["mounted"]:
         server.shell(
             name="The recordings disk is mounted, and nobody can write in its place while it is away",
-            commands=[
-                f"install -d -o root -g root -m 700 {RECORDINGS}",
-                "systemctl daemon-reload", f"systemctl enable --quiet --now {MOUNT}",
-            ],
-        )  # fmt: skip
-    else:
-        systemd.daemon_reload(name="systemd knows the mount", _if=unit.did_change)
+            commands=[f"install -d -o root -g root -m 700 {RECORDINGS}", f"systemctl enable --quiet --now {MOUNT}"],
+        )
+    if now["folder"] != f"asterisk:{ROLE} 2750" or now["mounted"] != now["present"]:
+        server.shell(
+            name="Recordings are readable by that role and by nobody else",
+            commands=[f"install -d -o asterisk -g {ROLE} -m 2750 {RECORDINGS}"],
+        )
+    if not all(now["timer"]):
+        server.shell(name="The guard looks every minute", commands=[f"systemctl enable --quiet --now {TIMER}"])
 
 
-def _guard(clinic: Clinic, disk: dict[str, Any]) -> Tree:
+def _files(clinic: Clinic, own_disk: bool) -> Tree:
     settings = {
         "root": RECORDINGS, "retention_days": clinic.recording.retention_days,
-        "min_free_percent": clinic.recording.min_free_percent, "own_disk": bool(disk["present"]),
+        "min_free_percent": clinic.recording.min_free_percent, "own_disk": own_disk,
     }  # fmt: skip
     here, services = ROOT / "files/recordings", ROOT / "services"
     wanted = {
@@ -114,6 +111,6 @@ def _guard(clinic: Clinic, disk: dict[str, Any]) -> Tree:
     }
     for path in sorted((services / "recordings").glob("*.py")):
         wanted[f"{LIBRARY}/recordings/{path.name}"] = File(path.read_bytes())
-    for unit in ("clinic-recordings.service", "clinic-recordings.timer"):
+    for unit in ("clinic-recordings.service", TIMER, *([MOUNT] if own_disk else [])):
         wanted[f"/etc/systemd/system/{unit}"] = File((here / unit).read_bytes())
     return wanted

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from clinicpbx.errors import ClinicError
 from services.recordings import main
 from services.recordings.core import DAY, Disk, Policy, Recording, decide
+from tasks.recordings import must_format
 
 NOW = 1_800_000_000.0
 POLICY = Policy(retention_days=60, min_free_percent=15, own_disk=True)
@@ -165,3 +167,28 @@ def test_the_switch_is_set_and_cleared_by_the_guard_only(tmp_path: Path, asteris
     asterisk["off"] = "1"  # an engineer's own
     assert main.main([config(tmp_path)]) == 0
     assert asterisk == {"off": "1"}
+
+
+def second_disk(*signatures: str, label: str | None = None, present: bool = True) -> dict[str, object]:
+    return {"present": present, "signatures": list(signatures), "label": label}
+
+
+@pytest.mark.parametrize(
+    ("found", "formats"),
+    [
+        (second_disk(), True),
+        (second_disk("ext4", label="recordings"), False),
+        (second_disk(present=False), False),
+    ],
+    ids=["blank", "ours", "absent"],
+)
+def test_only_a_blank_disk_is_formatted(found: dict[str, object], formats: bool) -> None:
+    assert must_format(found) is formats
+
+
+@pytest.mark.parametrize(
+    "foreign", [second_disk("ext4", label="backup"), second_disk("gpt"), second_disk("LVM2_member")]
+)
+def test_a_disk_with_anything_on_it_stops_the_deploy(foreign: dict[str, object]) -> None:
+    with pytest.raises(ClinicError, match="left as it is"):
+        must_format(foreign)
