@@ -8,7 +8,7 @@ from typing import Any
 
 from pyinfra import host, logger
 from pyinfra.api import FactBase, QuoteString, StringCommand, deploy
-from pyinfra.operations import server, systemd
+from pyinfra.operations import server
 
 from clinic.model import Clinic
 from clinic.rendering.asterisk import RECORDINGS
@@ -82,8 +82,10 @@ def recordings(clinic: Clinic) -> None:
             # asked again at the last moment: blkid ends with 2 only when it finds nothing at all
             commands=[f"blkid -p {DEVICE}; [ $? -eq 2 ] && mkfs.ext4 -q -m 0 -L {LABEL} {DEVICE}"],
         )
-    guard = tree(name="The disk's place and its guard are the deploy's own", wanted=_files(clinic, now["present"]))
-    systemd.daemon_reload(name="systemd knows them", _if=guard.did_change)
+    tree(
+        name="The disk's place and its guard are the deploy's own", wanted=_files(clinic, now["present"]),
+        then=("systemctl daemon-reload",),
+    )  # fmt: skip
     if now["present"] and not now["mounted"]:
         server.shell(
             name="The recordings disk is mounted, and nobody can write in its place while it is away",

@@ -1,0 +1,81 @@
+"""One clinic of the case at full size, brought up and deployed once for all tests that need it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = 58
+
+
+@dataclass(frozen=True)
+class Case:
+    """A copy of the case with secrets of its own, in a lab of its own."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "clinic.yml"
+
+    def run(self, *arguments: str, expect: int = 0, timeout: float = 900) -> str:
+        """`clinicpbx ...`, its whole output; the exit status must be as expected."""
+        done = subprocess.run(
+            [sys.executable, "-m", "clinicpbx", *arguments],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        text = done.stdout + done.stderr
+        assert done.returncode == expect, f"clinicpbx {' '.join(arguments)}: exit {done.returncode}\n{text}"
+        return text
+
+    def json(self, *arguments: str, expect: int = 0) -> dict[str, Any]:
+        text = self.run(*arguments, "--json", expect=expect)
+        start = next(i for i, line in enumerate(text.splitlines()) if line.startswith("{"))
+        return dict(json.JSONDecoder().raw_decode("\n".join(text.splitlines()[start:]))[0])
+
+    def status(self) -> dict[str, Any]:
+        return self.json("lab", "status", "--lab", str(LAB))
+
+    def pbx(self, command: str) -> str:
+        """A root shell on the PBX, from the machine that carries it."""
+        from lab import lab as labs
+
+        leader = next(iter(labs.status(LAB)["machines"].values()))["leader"]
+        done = subprocess.run(
+            ["nsenter", f"--target={leader}", "--all", "sh", "-c", command],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    def asterisk(self, command: str) -> str:
+        return self.pbx(f"asterisk -rx '{command}'")
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    """The lab is up, with the PBX's internet cut; nothing is deployed yet."""
+    home = tmp_path_factory.mktemp("case")
+    folder = home / "inventory" / "case"
+    shutil.copytree(ROOT / "inventory/case", folder, ignore=shutil.ignore_patterns("secrets.age", ".secrets.lock"))
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "CLINICPBX_AT": f"lab{LAB}", "CLINICPBX_IDENTITY": str(home / "identity"),
+        "NO_COLOR": "1", "COLUMNS": "200",
+    }  # fmt: skip
+    subprocess.run(["scripts/clean", str(LAB)], cwd=ROOT, check=True, capture_output=True)
+    found = Case(folder, environment)
+    found.run("lab", "up", str(found.file), "--lab", str(LAB))
+    found.run("lab", "fault", "pbx-internet", "--lab", str(LAB))
+    yield found
+    if not os.environ.get("CLINICPBX_KEEP_LAB"):
+        subprocess.run(["scripts/clean", str(LAB)], cwd=ROOT, check=True, capture_output=True)

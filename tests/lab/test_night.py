@@ -1,0 +1,225 @@
+"""One night, in the order an engineer lives it: look, deploy, look again, break it, go back, verify.
+
+The tests of this file build on each other, as the night does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clinicpbx.secrets import Store
+from softphone.client import Pool
+from tests.lab.conftest import LAB, ROOT, Case
+
+REPORTS = ROOT / "reports"
+
+
+@pytest.fixture(scope="module")
+def deployed(case: Case) -> dict[str, object]:
+    """The first deploy, with the PBX cut off from the internet."""
+    return case.json("deploy", str(case.file))
+
+
+def phones() -> Pool:
+    return Pool(f"/run/clinicpbx/lab{LAB}/phones/socket")
+
+
+def test_dry_run_of_nothing_makes_nothing(case: Case) -> None:
+    result = case.json("deploy", str(case.file), "--dry")
+    assert result["dry"] and result["changed"]
+    assert any("does not exist and would be created" in line for line in result["diff"])
+    assert case.status()["machines"] == {}
+
+
+def test_deploy_needs_no_internet(case: Case, deployed: dict[str, object]) -> None:
+    assert deployed["failed"] == [] and deployed["changed"]
+    assert case.asterisk("core show version").startswith("Asterisk 22.")
+    # The control: the PBX really had no way out while it was deployed.
+    assert "Registered" not in case.asterisk("pjsip show registrations").replace("Unregistered", "")
+
+
+def test_second_deploy_changes_nothing(case: Case, deployed: dict[str, object]) -> None:
+    again = case.json("deploy", str(case.file))
+    assert (again["changed"], again["failed"]) == (0, [])
+    assert again["generation"] == deployed["generation"]
+
+
+def test_dry_run_after_the_deploy_has_no_difference(case: Case, deployed: dict[str, object]) -> None:
+    result = case.json("deploy", str(case.file), "--dry")
+    assert (result["changed"], result["diff"]) == (0, [])
+
+
+def test_service_runs_as_its_own_user_from_the_generation(case: Case, deployed: dict[str, object]) -> None:
+    line = case.pbx("ps -o user=,args= -C asterisk")
+    assert line.startswith("asterisk") and "/generations/current/asterisk.conf" in line
+    assert "root" not in line
+
+
+def test_change_is_shown_first_and_then_done_without_dropping_a_call(case: Case, deployed: dict[str, object]) -> None:
+    old = case.file.read_text()
+    changed = old.replace("max_wait_seconds: 20", "max_wait_seconds: 25")
+    assert changed != old
+    started = case.pbx("systemctl show -p ActiveEnterTimestampMonotonic asterisk")
+    with phones() as pool:
+        assert pool.register(["3101", "3102"])["registered"] == 2
+        call = pool.call("3101", "3102", tone=440)
+        pool.wait_incoming("3102", 5).answer(tone=620)
+        call.wait_answered(5)
+        case.file.write_text(changed)
+        look = case.json("deploy", str(case.file), "--dry")
+        assert look["changed"] == 1
+        assert any(line.startswith("+") and "Queue(operators,Ct,,,25" in line for line in look["diff"])
+        assert case.json("deploy", str(case.file))["changed"] == 1
+        assert call.state == "answered"
+        call.wait_tone(620, 3)
+        call.hangup()
+    assert case.pbx("systemctl show -p ActiveEnterTimestampMonotonic asterisk") == started
+    assert "Queue(operators,Ct,,,25" in case.asterisk("dialplan show flow-children")
+    case.file.write_text(old)
+
+
+def test_generations_are_listed_compared_and_switched_back(case: Case, deployed: dict[str, object]) -> None:
+    listed = case.json("generations", "list", str(case.file))
+    assert len(listed["generations"]) == 2 and listed["current"] != deployed["generation"]
+    text = case.run("generations", "diff", "previous", "live", str(case.file), expect=1)
+    assert "Queue(operators,Ct,,,25" in text
+    case.run("generations", "switch", str(deployed["generation"])[:12], str(case.file))
+    assert "Queue(operators,Ct,,,20" in case.asterisk("dialplan show flow-children")
+    assert case.json("deploy", str(case.file))["changed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "complaint"),
+    [
+        ("dialplan/flows.conf.j2", "Playback(", "Plyback(", "no such application: Plyback"),
+        ("dialplan/trunks.conf.j2", "n(done),Return(${result})", "n(done),Return(${result}", "unbalanced bracket"),
+        ("pjsip_people.conf.j2", "device_state_busy_at = 1", "device_state_busy_as = 1", "device_state_busy_as"),
+        ("modules.conf.j2", "autoload = no", "autoload = no\nload = app_absent.so", "app_absent"),
+        ("queues.conf.j2", "[operators]", "[oprators]", "queue not loaded: operators"),
+    ],
+)
+def test_broken_generation_is_refused_with_its_line_and_the_live_one_stays(
+    case: Case, deployed: dict[str, object], tmp_path: Path, file: str, old: str, new: str, complaint: str
+) -> None:
+    program = (
+        "import sys; from clinicpbx import generation; real = dict(generation.templates())\n"
+        f"assert {old!r} in real['asterisk/{file}']\n"
+        f"real['asterisk/{file}'] = real['asterisk/{file}'].replace({old!r}, {new!r}, 1)\n"
+        "generation.templates = lambda: real\n"
+        "from clinicpbx.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "deploy", str(case.file)],
+        cwd=ROOT, env=case.environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    text = done.stdout + done.stderr
+    assert done.returncode == 1, text
+    assert complaint in text and "the running one is untouched" in text
+    assert case.json("generations", "list", str(case.file))["current"] == deployed["generation"]
+    assert "Queue(operators,Ct,,,20" in case.asterisk("dialplan show flow-children")
+
+
+def test_machine_that_differs_is_reported_and_left_alone(case: Case, deployed: dict[str, object]) -> None:
+    old = case.file.read_text()
+    case.file.write_text(old.replace("memory_mib: ", "memory_mib: 1", 1))
+    text = case.run("deploy", str(case.file), expect=1)
+    case.file.write_text(old)
+    assert "memory: has" in text and "should be" in text
+    assert case.asterisk("core show version").startswith("Asterisk 22.")
+
+
+def test_plain_pyinfra_does_the_same(case: Case, deployed: dict[str, object], tmp_path: Path) -> None:
+    inventory = tmp_path / "night.py"
+    inventory.write_text(f"from clinicpbx.inventory import hosts as clinic\nhosts = clinic({str(case.file)!r})\n")
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("pyinfra")), "-y", str(inventory), "deploy.py"],
+        cwd=ROOT, env=case.environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert "No changes" in text or "Grand total" in text
+    assert case.json("deploy", str(case.file), "--dry")["changed"] == 0
+
+
+def test_interrupted_deploy_converges(case: Case, deployed: dict[str, object]) -> None:
+    """Ctrl-C at any moment: the configuration is either the old or the new one, and the next run completes it."""
+    old = case.file.read_text()
+    case.file.write_text(old.replace("max_callers: 30", "max_callers: 31"))
+    for delay in (0.9, 1.4, 1.9):
+        started = subprocess.Popen(
+            [sys.executable, "-m", "clinicpbx", "deploy", str(case.file)],
+            cwd=ROOT, env=case.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        time.sleep(delay)
+        started.send_signal(2)
+        started.wait(60)
+        assert "operators" in case.asterisk("queue show")
+    case.json("deploy", str(case.file))
+    assert "max 31" in case.asterisk("queue show operators")
+    case.file.write_text(old)
+    case.json("deploy", str(case.file))
+    assert "max 30" in case.asterisk("queue show operators")
+
+
+def test_wrong_hypervisor_address_is_one_clear_paragraph(case: Case) -> None:
+    state = Path(f"/run/clinicpbx/lab{LAB}/state.json")
+    kept = state.read_text()
+    wrong = json.loads(kept)
+    wrong["api"]["port"] = 8007
+    state.write_text(json.dumps(wrong))
+    try:
+        text = case.run("deploy", str(case.file), expect=1)
+    finally:
+        state.write_text(kept)
+    assert "does not answer at 10.77.10.2:8007" in text and "Remedy:" in text and "Traceback" not in text
+
+
+def test_clinic_earns_go_with_real_calls(case: Case, deployed: dict[str, object]) -> None:
+    case.run("lab", "fault", "pbx-internet", "off", "--lab", str(LAB))
+    deadline = time.monotonic() + 40
+    while "Unregistered" in case.asterisk("pjsip show registrations") or "Registered" not in case.asterisk(
+        "pjsip show registrations"
+    ):
+        assert time.monotonic() < deadline, "the trunks did not register after the internet came back"
+        time.sleep(0.5)
+    result = case.json("verify", str(case.file))
+    assert result["verdict"] == "GO", [c for c in result["checks"] if c["status"] != "passed"]
+
+
+def test_no_secret_is_in_plain_text_anywhere(case: Case, deployed: dict[str, object]) -> None:
+    """Every generated secret, looked for in the repository, reports, logs and process lists of both machines."""
+    import os
+
+    os.environ["CLINICPBX_IDENTITY"] = case.environment["CLINICPBX_IDENTITY"]
+    try:
+        secrets = Store(case.folder).load()
+    finally:
+        del os.environ["CLINICPBX_IDENTITY"]
+    assert len(secrets) > 300
+    values = [v for v in secrets.values() if "\n" not in v] + [
+        line for v in secrets.values() if "\n" in v for line in v.splitlines()[1:-1]
+    ]
+    here = "\n".join(
+        p.read_text(errors="ignore")
+        for folder in (ROOT / "inventory", REPORTS, ROOT / "docs", case.folder)
+        if folder.exists()
+        for p in folder.rglob("*")
+        if p.is_file()
+    )
+    processes = subprocess.run(["ps", "axww", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    lab_logs = "\n".join(p.read_text(errors="ignore") for p in Path(f"/run/clinicpbx/lab{LAB}").rglob("*log*") if p.is_file())
+    there = case.pbx("ps axww -o args=; journalctl --no-pager -q; cat /var/log/asterisk/*.log /var/log/apt/* /var/log/auth.log 2>/dev/null")
+    dry = case.run("deploy", str(case.file), "--dry")
+    assert len(there) > 10_000
+    for place, text in {"files": here, "processes": processes, "lab": lab_logs, "PBX": there, "dry run": dry}.items():
+        leaked = [value for value in values if value in text]
+        assert not leaked, f"{len(leaked)} secrets in {place}"
+    # The control: the same search does find a value where it must be, in the PBX's own configuration.
+    configuration = case.pbx("cat /var/lib/clinicpbx/generations/current/pjsip_people.conf")
+    assert sum(value in configuration for value in values) >= 150
