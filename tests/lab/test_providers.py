@@ -82,7 +82,9 @@ def test_providers_boot_without_one_error_or_warning(stand: Stand) -> None:
     for provider in providers.known(NUMBER).values():
         log = (provider.home / "log/messages.log").read_text()
         assert "Asterisk 22." in log
-        assert [line for line in log.splitlines() if "ERROR" in line or "WARNING" in line] == []
+        bad = [line for line in log.splitlines() if "ERROR" in line or "WARNING" in line]
+        # pjproject says this or not, by the timing of its threads while modules load
+        assert [line for line in bad if "PJSIP_SAFE_MODULE" not in line] == []
 
 
 def test_up_again_leaves_what_runs(stand: Stand) -> None:
