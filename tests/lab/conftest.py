@@ -54,7 +54,7 @@ class Case:
         leader = next(iter(labs.status(LAB)["machines"].values()))["leader"]
         done = subprocess.run(
             ["nsenter", f"--target={leader}", "--all", "sh", "-c", command],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, errors="replace", timeout=120, check=False,
         )  # fmt: skip
         return done.stdout + done.stderr
 

@@ -56,7 +56,7 @@ def test_dry_run_after_the_deploy_has_no_difference(case: Case, deployed: dict[s
 
 
 def test_service_runs_as_its_own_user_from_the_generation(case: Case, deployed: dict[str, object]) -> None:
-    line = case.pbx("ps -o user=,args= -C asterisk")
+    line = case.pbx("ps -ww -o user=,args= -C asterisk")
     assert line.startswith("asterisk") and "/generations/current/asterisk.conf" in line
     assert "root" not in line
 
@@ -213,8 +213,12 @@ def test_no_secret_is_in_plain_text_anywhere(case: Case, deployed: dict[str, obj
         if p.is_file()
     )
     processes = subprocess.run(["ps", "axww", "-o", "args="], capture_output=True, text=True, check=True).stdout
-    lab_logs = "\n".join(p.read_text(errors="ignore") for p in Path(f"/run/clinicpbx/lab{LAB}").rglob("*log*") if p.is_file())
-    there = case.pbx("ps axww -o args=; journalctl --no-pager -q; cat /var/log/asterisk/*.log /var/log/apt/* /var/log/auth.log 2>/dev/null")
+    lab_logs = "\n".join(
+        p.read_text(errors="ignore") for p in Path(f"/run/clinicpbx/lab{LAB}").rglob("*log*") if p.is_file()
+    )
+    there = case.pbx(
+        "ps axww -o args=; journalctl --no-pager -q; cat /var/log/asterisk/*.log /var/log/apt/* /var/log/auth.log 2>/dev/null"
+    )
     dry = case.run("deploy", str(case.file), "--dry")
     assert len(there) > 10_000
     for place, text in {"files": here, "processes": processes, "lab": lab_logs, "PBX": there, "dry run": dry}.items():
