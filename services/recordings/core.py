@@ -1,8 +1,8 @@
 """What to delete, and whether recording must pause. Pure: no I/O.
 
-First everything past its retention, then the oldest until the disk has its free share. When there is nothing left to
-delete and the disk is still short, recording stops; calls go on. It starts again only when there is MARGIN more than
-the share, so that it does not flap.
+First everything past its retention, then the oldest until the disk has its free share. When even all of them would not
+be enough, something else fills the disk: nothing is sacrificed in vain, recording stops, calls go on. It starts again
+only when there is MARGIN more than the share, so that it does not flap.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def decide(oldest_first: Iterable[Recording], disk: Disk, policy: Policy, now: f
         # Behind an empty mount point lies the system disk: nothing may be written or deleted there.
         return Decision((), (), True, percent(disk.free, disk.total), "the recordings' disk is not mounted")
     wanted = policy.min_free_percent + (MARGIN if paused else 0)
-    free, expired, early = disk.free, [], []
+    free = disk.free
+    expired: list[Recording] = []
+    early: list[Recording] = []
     for recording in oldest_first:
         age = now - recording.modified
         if age < QUIET:
@@ -73,9 +75,16 @@ def decide(oldest_first: Iterable[Recording], disk: Disk, policy: Policy, now: f
         else:
             break
         free += recording.size
+    short = percent(free, disk.total) < wanted
+    if short:
+        free -= sum(recording.size for recording in early)
+        early = []
     left = percent(free, disk.total)
-    short = left < wanted
-    reason = f"only {left:.1f} % of the disk would be free, {wanted} % are wanted" if short else ""
+    reason = (
+        f"{left:.1f} % of the disk is free, {wanted} % are wanted, and deleting recordings would not give them"
+        if short
+        else ""
+    )
     return Decision(tuple(expired), tuple(early), short, left, reason)
 
 

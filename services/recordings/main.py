@@ -30,13 +30,15 @@ def main(arguments: list[str]) -> int:
     settings = json.loads((Path(names[0]) if names else CONFIG).read_text())
     root = Path(settings.pop("root"))
     policy, switch = core.Policy(**settings), _switch()
-    decision = core.decide(scan(root), disk(root), policy, time.time(), switch == OURS)
+    at = disk(root)
+    decision = core.decide(scan(root), at, policy, time.time(), switch == OURS)
     if not dry:
+        _set_switch(switch, decision.pause)  # first: nothing below may keep a full disk recording
         for recording in decision.delete:
             with contextlib.suppress(FileNotFoundError):
                 (root / recording.path).unlink()
-        _prune(root)
-        _set_switch(switch, decision.pause)
+        if at.mounted or not policy.own_disk:
+            _prune(root)
     report = {
         "time": int(time.time()), "expired": len(decision.expired), "early": len(decision.early),
         "freed_bytes": sum(item.size for item in decision.delete), "free_percent": round(decision.free_percent, 2),

@@ -60,11 +60,11 @@ def test_a_call_that_goes_on_keeps_its_recording_even_on_a_full_disk() -> None:
     assert decision.pause
 
 
-def test_recording_pauses_when_nothing_is_left_to_delete() -> None:
-    decision = decide([recording(3, 20)], disk(100), POLICY, NOW, False)
-    assert names(decision.early) == ["3.wav"]
+def test_nothing_is_deleted_in_vain_when_something_else_fills_the_disk() -> None:
+    decision = decide([recording(90, 10), recording(3, 20)], disk(100), POLICY, NOW, False)
+    assert names(decision.delete) == ["90.wav"]
     assert decision.pause
-    assert "12.0 %" in decision.reason
+    assert "11.0 %" in decision.reason
 
 
 @pytest.mark.parametrize(("free", "pause"), [(150, True), (169, True), (170, False)])
@@ -160,7 +160,9 @@ def test_a_dry_round_changes_nothing(
 
 def test_the_switch_is_set_and_cleared_by_the_guard_only(tmp_path: Path, asterisk: dict[str, str]) -> None:
     (tmp_path / "r").mkdir()
+    (tmp_path / "r").chmod(0)  # as the empty mount point is
     assert main.main([config(tmp_path, own_disk=True)]) == 1  # a folder, not a mount
+    (tmp_path / "r").chmod(0o700)
     assert asterisk == {"off": "disk"}
     assert main.main([config(tmp_path)]) == 0
     assert asterisk == {}
