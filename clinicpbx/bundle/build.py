@@ -112,18 +112,19 @@ def _make(
                 raise _left([f"source {pinned.source.name} {pinned.source.version}"])
             used = Lock(rebuild.latest(wanted.rebuild, apt), pinned.packages)
     rebuilt = _rebuilt(used.source, wanted, found, progress)
-    if absent := pool.missing(used.packages):
+    absent = pool.missing(used.packages)
+    if absent or used is not pinned:
         progress("reading the Debian mirror's indexes")
         release = resolve.release_apt(found)
         release.refresh()
         index = release.index()
-        if (lost := pool.gone(absent, index)) or used is not pinned:
-            if production:
-                raise _left([f"{one.name} {one.version}" for one in lost])
+        lost = pool.gone(absent, index)
+        if lost and production:
+            raise _left([f"{one.name} {one.version}" for one in lost])
+        if lost or used is not pinned:
             progress(f"{len(lost)} pinned packages have left the mirror: resolving the nearest ones")
             used = resolve.resolve(found, wanted, used.source, rebuilt, used.packages)
-            absent = pool.missing(used.packages)
-        pool.fetch(absent, release, index, progress)
+        pool.fetch(pool.missing(used.packages), release, index, progress)
     warnings = lock.changes(pinned, used)
     target = nearest if warnings else exact
     _write(target, used, rebuilt, wanted, warnings, progress)

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -112,37 +113,55 @@ def run(
 
     Raises ClinicError with `what` failed and the last lines it said.
     """
+    data = None if stdin is None else stdin.encode()
+    return run_bytes(command, what=what, log=log, env=env, stdin=data, timeout=timeout).decode()
+
+
+def run_bytes(
+    command: Sequence[str | Path],
+    *,
+    what: str,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    timeout: float = 1800,
+) -> bytes:
+    """As `run`, in bytes."""
     words = [str(word) for word in command]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
-    sink = log.open("a") if log else None
+    sink = log.open("ab") if log else None
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=sink or subprocess.PIPE,
             stderr=subprocess.STDOUT if sink else subprocess.PIPE,
-            text=True,
             env=environment,
-            timeout=timeout,
-            check=False,
+            start_new_session=True,  # so that a timeout or Ctrl-C ends what it started, too
         )
     except FileNotFoundError:
-        raise ClinicError(
-            f"{what}: the program {words[0]} is missing", remedy="run scripts/lab, which installs it"
-        ) from None
+        remedy = "scripts/setup installs what the control machine needs"
+        raise ClinicError(f"{what}: the program {words[0]} is missing", remedy=remedy) from None
+    finally:
+        if sink:
+            sink.close()
+    try:
+        out, err = process.communicate(stdin, timeout=timeout)
     except subprocess.TimeoutExpired:
         raise ClinicError(
             f"{what}: no end after {timeout:.0f} s", remedy="run again: finished parts are kept"
         ) from None
     finally:
-        if sink:
-            sink.close()
-    if done.returncode:
-        said = (log.read_text(errors="replace") if log else f"{done.stdout}{done.stderr}").strip().splitlines()
-        tail = "\n    ".join(said[-12:])
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
+    if process.returncode:
+        said = log.read_bytes() if log else (out or b"") + (err or b"")
+        tail = "\n    ".join(said.decode("utf-8", "replace").strip().splitlines()[-12:])
         where = f" (whole log: {log})" if log else ""
-        raise ClinicError(
-            f"{what} failed with status {done.returncode}{where}\n    {tail}", remedy="see the lines above"
-        )
-    return done.stdout or ""
+        message = f"{what} failed with status {process.returncode}{where}\n    {tail}"
+        raise ClinicError(message, remedy="see the lines above")
+    return out or b""

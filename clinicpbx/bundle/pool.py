@@ -12,6 +12,7 @@ from clinicpbx.bundle.lock import Pinned
 from clinicpbx.errors import ClinicError
 
 _BATCH = 40
+_CHANGED = "run again; if it is refused again, the mirror serves a changed file: do not use that mirror"
 
 
 def place(checksum: str) -> Path:
@@ -19,15 +20,14 @@ def place(checksum: str) -> Path:
     return cache.root() / "pool" / checksum[:2] / checksum
 
 
-def check(path: Path, name: str, expected: str) -> None:
+def check(path: Path, name: str, expected: str, remedy: str = "") -> None:
     """Refuse, by name, a file whose content is not what was pinned."""
     found = cache.sha256(path)
     if found != expected:
         raise ClinicError(
             f"{name}: the file is not the pinned one\n"
             f"    file     {path}\n    expected {expected}\n    found    {found}",
-            remedy=f"rm {path}, then `clinicpbx bundle build` fetches it again; should it be refused again, "
-            "the mirror serves a changed file: do not deploy, look at `clinicpbx bundle update`",
+            remedy=remedy or f"rm {path}, then `clinicpbx bundle build` fetches it again",
         )
 
 
@@ -51,9 +51,11 @@ def fetch(packages: list[Pinned], apt: Apt, index: Mapping[str, list[Available]]
     for start in range(0, len(packages), _BATCH):
         batch = packages[start : start + _BATCH]
         progress(f"downloading packages {start + 1}-{start + len(batch)} of {len(packages)} ({total:.0f} MB in all)")
+        for package in batch:  # what an interrupted run left of it
+            (incoming / package.sha256).unlink(missing_ok=True)
         apt.download([(uris[package.sha256].uri, incoming / package.sha256) for package in batch])
         for package in batch:
-            check(incoming / package.sha256, f"{package.name} {package.version}", package.sha256)
+            check(incoming / package.sha256, f"{package.name} {package.version}", package.sha256, _CHANGED)
             target = place(package.sha256)
             target.parent.mkdir(exist_ok=True)
             (incoming / package.sha256).rename(target)

@@ -105,7 +105,10 @@ def check(target: Path, *, thorough: bool = False) -> None:
                 f"{path} is missing", remedy=f"rm -r {target}, then `clinicpbx bundle build` makes it again"
             ) from None
         if thorough or not same:
-            pool.check(path.resolve(), path.name, str(expected))
+            again = (
+                f"rm -r {target} {pool.place(str(expected))}; then `clinicpbx bundle build` fetches and makes it again"
+            )
+            pool.check(path, path.name, str(expected), again)
             entries[name] = [*_quick(path), expected]
             changed = changed or not same
     if changed:  # touched, not altered

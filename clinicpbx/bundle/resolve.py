@@ -67,5 +67,11 @@ def installed_sets(repository_path: Path, groups: Groups) -> tuple[set[str], set
     with cache.atomic(cache.root() / "apt-check") as home:
         apt = Apt(home, f"deb [signed-by={key}] file:{repository_path} ./\n")
         apt.refresh()
-        image, pbx, _tools = ({name for name, _ in apt.resolve(packages)} for packages in groups.sets())
+        try:
+            image, pbx, _tools = ({name for name, _ in apt.resolve(packages)} for packages in groups.sets())
+        except ClinicError as error:
+            message = f"bundle.lock does not hold all that packages.yml asks for: {error.message}"
+            raise ClinicError(
+                message, remedy="`clinicpbx bundle update`, then review the diff of bundle.lock"
+            ) from None
     return image, pbx

@@ -1,0 +1,95 @@
+"""Commands about the bundle: make it, renew its lock, hash it again, list it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clinicpbx import bundle as bundles
+from clinicpbx.bundle import Bundle
+
+app = typer.Typer(add_completion=False, help="The signed package repository everything is installed from.")
+
+LOCK = Path(__file__).resolve().parents[2] / "bundle.lock"
+
+LockPath = Annotated[Path, typer.Option("--lock", help="The lock file")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Nearest = Annotated[
+    bool, typer.Option("--nearest", help="For a rehearsal: replace what left the mirror, with a warning")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        build()
+
+
+@app.command()
+def build(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False) -> None:
+    """Make the bundle of the lock, or find it in the cache. The default."""
+    _report(_ensure(lock, nearest, verify=False), as_json)
+
+
+@app.command()
+def verify(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False) -> None:
+    """Hash every file of the bundle again; a changed one is refused by name."""
+    _report(_ensure(lock, nearest, verify=True), as_json)
+
+
+@app.command()
+def update(lock: LockPath = LOCK, as_json: Json = False) -> None:
+    """Resolve everything anew from the mirror and rewrite the lock; review the diff it prints, then commit it."""
+    difference = bundles.update(lock, progress=_say)
+    if as_json:
+        print(json.dumps({"changed": bool(difference), "diff": difference}))
+    elif difference:
+        Console(highlight=False, soft_wrap=True).print(difference, end="", markup=False)
+    else:
+        _say("nothing newer: bundle.lock stays as it is")
+
+
+@app.command()
+def show(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False) -> None:
+    """List the packages of the bundle, and which of them the PBX adds to its image."""
+    bundle = _ensure(lock, nearest, verify=False)
+    beyond = set(bundle.pbx)
+    if as_json:
+        _report(bundle, as_json)
+        return
+    table = Table("package", "version", "origin", "on the PBX")
+    for package in bundle.packages:
+        table.add_row(
+            package.name, package.version, package.origin or "main", "yes" if package.name in beyond else "",
+        )  # fmt: skip
+    Console(highlight=False).print(table)
+
+
+def _ensure(lock: Path, nearest: bool, *, verify: bool) -> Bundle:
+    started = time.monotonic()
+    bundle = bundles.ensure(lock, production=not nearest, progress=_say, verify=verify)
+    what = "every file hashed again" if verify else "ready"
+    _say(f"bundle {bundle.digest}: {len(bundle.packages)} packages, {what} in {time.monotonic() - started:.1f} s")
+    return bundle
+
+
+def _report(bundle: Bundle, as_json: bool) -> None:
+    if as_json:
+        packages = [{"name": p.name, "version": p.version, "sha256": p.sha256, "origin": p.origin or "main"}
+                    for p in bundle.packages]  # fmt: skip
+        facts = {"digest": bundle.digest, "path": str(bundle.path), "key": str(bundle.key), "pbx": bundle.pbx,
+                 "warnings": bundle.warnings, "packages": packages}  # fmt: skip
+        print(json.dumps(facts, indent=1))
+    else:
+        Console(highlight=False, soft_wrap=True).print(str(bundle.path), markup=False)
+
+
+def _say(line: str) -> None:
+    style = "bold yellow" if line.startswith("WARNING") else "dim"
+    Console(stderr=True, highlight=False, soft_wrap=True).print(line, style=style, markup=False)
