@@ -5,6 +5,7 @@ Parameters are those of `POST /nodes/{node}/qemu` (Proxmox VE API); source: the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Interface
 from typing import Any
@@ -15,6 +16,7 @@ from clinic.model import Clinic
 USER = "clinic"
 SYSTEM_DISK = "scsi0"
 RECORDINGS_DISK = "scsi1"
+_GIB = {"": 2**-30, "K": 2**-20, "M": 2**-10, "G": 1, "T": 2**10}
 # Compared as text; what Proxmox adds by itself (digest, vmgenid, smbios1, meta) is none of ours.
 _COMPARED = ("name", "cores", "memory", "scsihw", "machine", "boot", "onboot", "ciuser")
 
@@ -34,7 +36,7 @@ def cards(clinic: Clinic) -> list[dict[str, str]]:
 
 
 def creation(clinic: Clinic, image: str, ssh_key: str) -> dict[str, Any]:
-    """Parameters that make the machine. `image` is the import volume's file name, `ssh_key` the toolkit's public key."""
+    """Parameters that make the machine: `image` is the import volume's file name, `ssh_key` the toolkit's own."""
     hypervisor, vm = clinic.hypervisor, clinic.hypervisor.vm
     parameters: dict[str, Any] = {
         "vmid": vm.id,
@@ -62,9 +64,28 @@ def creation(clinic: Clinic, image: str, ssh_key: str) -> dict[str, Any]:
 
 
 def later(clinic: Clinic) -> dict[str, Any]:
-    """What is set after creation: tags need no permission on the pool then; `startup` may need Sys.Modify."""
+    """What is set last: tags need no permission on the pool then; `startup` may need Sys.Modify.
+
+    So a machine of ours without `startup` is one whose creation was interrupted.
+    """
     vm = clinic.hypervisor.vm
     return {"tags": ";".join(vm.tags), "startup": f"order={vm.start_order}"}
+
+
+def is_ours(clinic: Clinic, found: Mapping[str, Any]) -> bool:
+    """Whether an existing machine with our id is the clinic's: its management card has the description's MAC."""
+    return clinic.hypervisor.vm.macs[0] in str(found.get("net0", "")).lower()
+
+
+def is_unfinished(found: Mapping[str, Any]) -> bool:
+    """Whether creation was interrupted before its last step."""
+    return "startup" not in found
+
+
+def disk_gib(found: Mapping[str, Any], disk: str) -> float | None:
+    """A disk's size as the configuration tells it (`store:vm-120-disk-0,size=32G`), in GiB."""
+    match = re.search(r"(?:^|,)size=([0-9.]+)([KMGT]?)", str(found.get(disk, "")))
+    return float(match[1]) * _GIB[match[2]] if match else None
 
 
 def differences(clinic: Clinic, found: Mapping[str, Any], ssh_key: str) -> list[str]:
@@ -77,6 +98,12 @@ def differences(clinic: Clinic, found: Mapping[str, Any], ssh_key: str) -> list[
     for number, card in enumerate(cards(clinic)):
         pairs.append((f"net{number}", _options(str(found.get(f"net{number}", ""))), _options(card["net"])))
         pairs.append((f"ipconfig{number}", _options(str(found.get(f"ipconfig{number}", ""))), _options(card["ip"])))
+    for disk, gib in (
+        (SYSTEM_DISK, clinic.hypervisor.vm.disk_gib),
+        (RECORDINGS_DISK, clinic.hypervisor.vm.recordings_gib),
+    ):
+        has = disk_gib(found, disk)
+        pairs.append((disk, "" if has is None else f"{has:g} GiB", f"{gib} GiB"))
     out = [f"{key}: has {have or 'nothing'}, should be {want}" for key, have, want in pairs if have != want]
     surplus = [
         key for key in found if key.startswith("net") and key[3:].isdigit() and int(key[3:]) >= len(cards(clinic))

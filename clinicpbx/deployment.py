@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gevent import monkey
 
 monkey.patch_all()  # as pyinfra's own command line does, before anything opens a socket
 
+import click  # noqa: E402
 from pyinfra import logger  # noqa: E402
 from pyinfra.api import Config, Inventory, State  # noqa: E402
 from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
@@ -22,22 +24,28 @@ from pyinfra.context import ctx_config, ctx_inventory, ctx_state  # noqa: E402
 from pyinfra_cli.exceptions import UnexpectedExternalError  # noqa: E402
 from pyinfra_cli.util import load_deploy_file  # noqa: E402
 
-from clinicpbx import inventory  # noqa: E402
+from clinicpbx import connection, inventory  # noqa: E402
 from clinicpbx.errors import ClinicError  # noqa: E402
 from tasks import trees  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+SHORTEST = 8  # a shorter text is no secret of ours, and would hide ordinary words
 Say = Callable[[str], None]
 
 
 class _Lines(logging.Handler):
+    """pyinfra's warnings and errors. While `kept` is a list they go there: a refused connection is told once."""
+
     def __init__(self, say: Say) -> None:
         super().__init__(logging.WARNING)
         self._say = say
+        self.kept: list[str] | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if "known_hosts" not in text and "host keys file" not in text:
+        if self.kept is not None:
+            self.kept.append(click.unstyle(text).strip())
+        elif "known_hosts" not in text and "host keys file" not in text:
             self._say(text)
 
 
@@ -51,11 +59,13 @@ class _Progress(BaseStateCallback):
         self._began: dict[str, float] = {}
         self._ended: tuple[Any, str] | None = None
 
-    def operation_start(self, state: Any, op_hash: str) -> None:
+    def operation_start(self, state: Any, op_hash: str) -> None:  # type: ignore[override]
         self.report()
         self._began[op_hash] = time.monotonic()
 
-    def operation_host_success(self, state: Any, host: Any, op_hash: str, retry_count: int = 0) -> None:
+    def operation_host_success(  # type: ignore[override]
+        self, state: Any, host: Any, op_hash: str, retry_count: int = 0
+    ) -> None:
         phase, name = self.names[op_hash]
         took = time.monotonic() - self._began[op_hash]
         self.seconds[phase] = self.seconds.get(phase, 0.0) + took
@@ -68,38 +78,51 @@ class _Progress(BaseStateCallback):
         if meta is not None and meta.did_change():
             self.say(line)
 
-    def operation_host_error(
+    def operation_host_error(  # type: ignore[override]
         self, state: Any, host: Any, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
         self.failed.append(": ".join(self.names[op_hash]))
 
 
-def run(clinic: str, at: str, *, dry: bool, say: Say) -> dict[str, Any]:
-    """Deploy, or with `dry` only compare. Changed, unchanged and failed operations by phase, and the dry run's diff."""
+def run(clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = ()) -> dict[str, Any]:
+    """Deploy, or with `dry` only compare. Changed, unchanged and failed operations by phase, and the dry run's diff.
+
+    `only` names phases as the result does, in any case; the others are compared but not run.
+    """
     logger.setLevel(logging.WARNING)
-    logger.handlers = [_Lines(say)]
     trees.preview.clear()
+    connection.refused.clear()
     hosts = inventory.hosts(clinic, dry=dry, at=at)
     night = inventory.tonight()
+    hidden = veil(night.secrets)
+
+    def tell(text: str) -> None:
+        say(hidden(text))
+
+    lines = _Lines(tell)
+    logger.handlers = [lines]
     if dry and night.machine_differences() is None:
         return _nothing_there(night)
     state = State(Inventory((hosts, {})), Config(SUDO=True, CONNECT_TIMEOUT=20))
     state.cwd = str(ROOT)
-    progress = _Progress(say, {})
+    progress = _Progress(tell, {})
     # The values are made before the first connection: bad input stops the deploy while nothing is contacted.
     _ = night.generation.digest
     try:
         with ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
             state.set_stage(StateStage.Connect)
+            lines.kept = []
             try:
                 connect_all(state)
             except PyinfraError:
-                raise ClinicError(
-                    f"The PBX at {night.clinic.networks.management.pbx} cannot be reached.",
-                    remedy="read the line above; then run the deploy again",
+                why = connection.refused[-1] if connection.refused else None
+                raise why or ClinicError(
+                    f"The PBX at {night.clinic.networks.management.pbx} cannot be reached: {' '.join(lines.kept)}",
+                    remedy="mend that; then run the deploy again",
                 ) from None
+            lines.kept = None
             for note in night.notes:
-                say(f"  {note}")
+                tell(f"  {note}")
             state.set_stage(StateStage.Prepare)
             try:
                 load_deploy_file(state, str(ROOT / "deploy.py"))
@@ -109,6 +132,9 @@ def run(clinic: str, at: str, *, dry: bool, say: Say) -> dict[str, Any]:
                 raise ClinicError(f"Nothing was changed: {error}", remedy="see the lines above") from None
             host = next(iter(state.inventory))
             names = {h: _name(state.op_meta[h].names) for h in state.get_op_order()}
+            if only:
+                names = _only(names, only)
+                host.op_hash_order[:] = [h for h in host.op_hash_order if h in names]
             planned = {h: state.ops[host][h].operation_meta for h in names}
             progress.names = names
             if not dry:
@@ -122,7 +148,24 @@ def run(clinic: str, at: str, *, dry: bool, say: Say) -> dict[str, Any]:
                         progress.failed.append(str(error))
     finally:
         disconnect_all(state)
-    return _result(night, names, planned, progress, dry)
+    result = _result(night, names, planned, progress, dry)
+    return {**result, "diff": [hidden(line) for line in result["diff"]]}
+
+
+def veil(secrets: Mapping[str, str]) -> Callable[[str], str]:
+    """What hides every secret in a text, wherever it came from: a diff, or the output of a failing command."""
+    values = {line for value in secrets.values() for line in value.splitlines() if len(line) >= SHORTEST}
+    found = re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))) or r"(?!)")
+    return lambda text: found.sub("********", text)
+
+
+def _only(names: dict[str, tuple[str, str]], only: Collection[str]) -> dict[str, tuple[str, str]]:
+    phases = dict.fromkeys(phase for phase, _ in names.values())
+    wanted = {name.strip().lower() for name in only}
+    unknown = wanted - {phase.lower() for phase in phases}
+    if unknown:
+        raise ClinicError(f"There is no phase `{sorted(unknown)[0]}`.", remedy=f"one of: {', '.join(phases)}")
+    return {h: (phase, name) for h, (phase, name) in names.items() if phase.lower() in wanted}
 
 
 def _result(

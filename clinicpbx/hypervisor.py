@@ -46,24 +46,42 @@ class Hypervisor:
             return None
         return {**self._call(self._node.qemu(vmid).config.get), "status": listed[vmid]["status"]}
 
-    def create(self, clinic: Clinic, image: str, ssh_key: str, *, say: Callable[[str], None]) -> None:
-        """Make and start the clinic's machine. Interrupted anywhere, the next call goes on from there."""
-        vmid = clinic.hypervisor.vm.id
-        if self.machine(vmid) is None:
-            volume = f"{clinic.hypervisor.image_storage}:import/{image}"
-            self._need_image(clinic, volume)
-            say(f"creating VM {vmid} {clinic.hypervisor.vm.name}")
-            self._task(lambda: self._node.qemu.post(**vm.creation(clinic, image, ssh_key)))
-            self._call(lambda: self._node.qemu(vmid).config.put(**vm.later(clinic)))
-            size = f"{clinic.hypervisor.vm.disk_gib}G"
-            self._task(lambda: self._node.qemu(vmid).resize.put(disk=vm.SYSTEM_DISK, size=size))
-        self.start(vmid, say=say)
+    def create(self, clinic: Clinic, image: str, ssh_key: str, *, say: Callable[[str], None]) -> bool:
+        """Make and start the clinic's machine; whether it is new. Interrupted anywhere, the next call goes on.
 
-    def start(self, vmid: int, *, say: Callable[[str], None]) -> None:
-        """Start it unless it runs."""
-        if self._call(self._node.qemu(vmid).status.current.get)["status"] != "running":
-            say(f"starting VM {vmid}")
+        A machine of somebody else with the same id is neither started nor changed.
+        """
+        wanted = clinic.hypervisor.vm
+        found = self.machine(wanted.id)
+        if found is not None and not vm.is_ours(clinic, found):
+            raise ClinicError(
+                f"VM {wanted.id} on the hypervisor is `{found.get('name', '')}`, with other network cards than the"
+                " clinic's. It was left as it is.",
+                remedy="choose a free number for hypervisor.vm.id in clinic.yml",
+            )
+        if found is None:
+            self._need_image(clinic, f"{clinic.hypervisor.image_storage}:import/{image}")
+            say(f"creating VM {wanted.id} {wanted.name}")
+            self._task(lambda: self._node.qemu.post(**vm.creation(clinic, image, ssh_key)))
+        fresh = found is None or vm.is_unfinished(found)
+        if fresh:
+            machine = self._node.qemu(wanted.id)
+            has = vm.disk_gib(self._call(machine.config.get), vm.SYSTEM_DISK)
+            if has is None or has < wanted.disk_gib:  # shrinking fails
+                self._task(lambda: machine.resize.put(disk=vm.SYSTEM_DISK, size=f"{wanted.disk_gib}G"))
+            self._call(lambda: machine.config.put(**vm.later(clinic)))
+        if found is None or found["status"] != "running":
+            say(f"starting VM {wanted.id}")
+            self._start(wanted.id)
+        return fresh
+
+    def _start(self, vmid: int) -> None:
+        """Starting a running machine is a failed task, so one that another session started meanwhile is looked for."""
+        try:
             self._task(self._node.qemu(vmid).status.start.post)
+        except ClinicError:
+            if self._call(self._node.qemu(vmid).status.current.get)["status"] != "running":
+                raise
 
     def _need_image(self, clinic: Clinic, volume: str) -> None:
         storage = self._node.storage(clinic.hypervisor.image_storage)

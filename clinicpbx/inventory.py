@@ -64,10 +64,27 @@ class Night:
         found = self.hypervisor.machine(self.clinic.hypervisor.vm.id)
         return None if found is None else vm.differences(self.clinic, found, self.ssh_key)
 
-    def make_machine(self) -> None:
-        """Create and start the VM where it is missing, and wait for SSH. A VM that differs is left as it is."""
-        self.hypervisor.create(self.clinic, self.image, self.ssh_key, say=self.notes.append)
+    def make_machine(self) -> bool:
+        """Create and start the VM where it is missing, and wait for SSH; whether it is new.
+
+        A VM that differs is left as it is. A new one has a new host key: the pin of the one before it goes.
+        """
+        fresh = self.hypervisor.create(self.clinic, self.image, self.ssh_key, say=self.notes.append)
+        if fresh:
+            self.site.known_hosts.write_text("")
         connection.wait_for_ssh(str(self.clinic.networks.management.pbx))
+        return fresh
+
+    def need_machine(self) -> bool:
+        """For a dry run: there must be a machine to look at. Nothing is made."""
+        vmid = self.clinic.hypervisor.vm.id
+        found = self.hypervisor.machine(vmid)
+        if found is None or found["status"] != "running":
+            state = (
+                "does not exist; a deploy would create it" if found is None else "does not run; a deploy would start it"
+            )
+            raise ClinicError(f"VM {vmid} {state}.", remedy="`clinicpbx deploy CLINIC --dry` lists what would be made")
+        return False
 
 
 def image_name(bundle: Bundle) -> str:
@@ -122,6 +139,5 @@ def hosts(clinic: str, *, dry: bool | None = None, at: str = "") -> list[tuple[s
         "ssh_paramiko_connect_kwargs": {"pkey": key},
         "_sudo": True,
     }
-    if not only_look:
-        data["prepare"] = plan.make_machine
+    data["prepare"] = plan.need_machine if only_look else plan.make_machine
     return [(f"{plan.clinic.hypervisor.vm.name}.{clinic}", data)]

@@ -42,7 +42,7 @@ class Store:
         except FileNotFoundError:
             return {}
         try:
-            opened = pyrage.decrypt(sealed, [identity()])
+            opened = pyrage.decrypt(sealed, [identity(make=False)])
         except pyrage.DecryptError:
             raise ClinicError(
                 f"{self.file} cannot be opened with {identity_file()}: it was sealed for another identity, or damaged.",
@@ -95,9 +95,17 @@ def identity_file() -> Path:
     return Path(given) if given else Path.home() / ".config/clinicpbx/identity.age-key"
 
 
-def identity() -> pyrage.x25519.Identity:
-    """The engineer's identity, made on first use. ClinicError when others can read it or it is no identity."""
+def identity(*, make: bool = True) -> pyrage.x25519.Identity:
+    """The engineer's identity, made on first use. ClinicError when others can read it or it is no identity.
+
+    `make=False` is for opening what is already sealed: a new identity could never open it.
+    """
     file = identity_file()
+    if not file.exists() and not make:
+        raise ClinicError(
+            f"The identity {file} is missing, and the clinic's secrets are sealed for it.",
+            remedy="restore it from the safe, or name it in CLINICPBX_IDENTITY",
+        )
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = file.with_suffix(f".{os.getpid()}")

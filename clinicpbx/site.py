@@ -1,7 +1,7 @@
 """Where a deploy goes: the rehearsal (the default) or the clinic. The only module that knows the difference.
 
-`Site.at("lab")` enters the lab's workstation namespace and trusts its certificate authority; `Site.at("clinic")` uses the
-description's own hypervisor with the certificate and token of the clinic. After `enter()` nothing can tell which it is.
+`Site.at("lab")` enters the lab's workstation namespace and trusts its certificate authority; `Site.at("clinic")` uses
+the description's own hypervisor with the clinic's certificate and token. After `enter()` nothing can tell which it is.
 """
 
 from __future__ import annotations

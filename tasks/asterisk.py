@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -12,7 +12,7 @@ from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
-from clinicpbx.connection import stream
+from clinicpbx.connection import client_of, stream
 from clinicpbx.generation import Generation, diff, differing, refusal
 from tasks.trees import File, preview, tree
 
@@ -51,9 +51,10 @@ class LiveFiles(FactBase[dict[str, str]]):
 
 
 @operation()
-def generation(wanted: Generation) -> Iterator[FunctionCommand]:
+def generation(wanted: Generation) -> Generator[FunctionCommand, None, None]:
     """Upload, check and switch in, unless the live generation already is the wanted one."""
-    changed = differing(host.get_fact(LiveGeneration), wanted.hashes())
+    live = host.get_fact(LiveGeneration)
+    changed = differing(live, wanted.hashes())
     if not changed:
         host.noop(f"generation {wanted.digest[:12]} is live")
         return
@@ -65,7 +66,7 @@ def generation(wanted: Generation) -> Iterator[FunctionCommand]:
 def _switch_in(state: State, host: Host, wanted: Generation) -> bool:
     """Run the PBX's own program; whatever it says is wrong is printed line by line, and the deploy stops."""
     command = f"sudo {PROGRAM} apply {wanted.digest}"
-    status, answer = stream(host.connector.client, command, wanted.packed())
+    status, answer = stream(client_of(host), command, wanted.packed())
     if status:
         logger.error(f"{host.print_prefix}generation {wanted.digest[:12]} is refused; the running one is untouched:")
         for line in refusal(answer):

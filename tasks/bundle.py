@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -13,7 +13,7 @@ from pyinfra.api import FactBase, Host, State, StringCommand, deploy, operation
 from pyinfra.api.command import FunctionCommand
 
 from clinicpbx.bundle import Bundle
-from clinicpbx.connection import stream
+from clinicpbx.connection import client_of, stream
 from tasks.trees import File, preview, tree
 
 HOME = "/var/lib/clinicpbx/bundle"
@@ -46,10 +46,11 @@ class Held(FactBase[list[str]]):
 
 
 @operation()
-def held(bundle: Bundle) -> Iterator[FunctionCommand]:
+def held(bundle: Bundle) -> Generator[FunctionCommand, None, None]:
     """The PBX holds the whole repository; only what it lacks is sent, as one stream, and apt checks every hash."""
     local = {str(p.relative_to(bundle.pbx_path)): p for p in sorted(bundle.pbx_path.rglob("*")) if p.is_file()}
-    there = set(host.get_fact(Held))
+    found = host.get_fact(Held)
+    there = set(found)
     lacking = {name: path for name, path in local.items() if f"{path.stat().st_size} {name}" not in there}
     if not lacking:
         host.noop("the bundle is there")
@@ -59,7 +60,7 @@ def held(bundle: Bundle) -> Iterator[FunctionCommand]:
 
 
 @operation()
-def installed(bundle: Bundle) -> Iterator[StringCommand]:
+def installed(bundle: Bundle) -> Generator[StringCommand, None, None]:
     """Exactly the bundle's versions are installed. Services do not start before their configuration is there."""
     have = host.get_fact(Installed)
     wanted = {p.name: p.version for p in bundle.packages if p.name in bundle.pbx}
@@ -82,7 +83,7 @@ def installed(bundle: Bundle) -> Iterator[StringCommand]:
 def _send(state: State, host: Host, lacking: dict[str, Path]) -> bool:
     command = f"mkdir -p {HOME} && tar --extract --directory={HOME} --no-same-owner"
     reader = _Tar(lacking)
-    status, answer = stream(host.connector.client, f"sudo sh -c {shlex.quote(command)}", reader)  # type: ignore[arg-type]
+    status, answer = stream(client_of(host), f"sudo sh -c {shlex.quote(command)}", reader)  # type: ignore[arg-type]
     if status:
         logger.error(f"    the bundle could not be sent: {answer}")
     return status == 0

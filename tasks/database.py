@@ -9,7 +9,7 @@ import io
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from pyinfra import host, logger
@@ -17,7 +17,7 @@ from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
-from clinicpbx.connection import stream
+from clinicpbx.connection import client_of, stream
 from tasks.trees import File, preview, tree
 
 FILES = Path(__file__).resolve().parent.parent / "files/database"
@@ -43,7 +43,7 @@ class Marks(FactBase[dict[str, str]]):
 
 
 @operation()
-def schema(sql: str, password: str) -> Iterator[FunctionCommand]:
+def schema(sql: str, password: str) -> Generator[FunctionCommand, None, None]:
     """Roles, database and tables are those of files/database, and the reports' password is the clinic's."""
     wanted = {"schema": _digest(sql), "reports": _digest(f"reports:{password}")}
     if host.get_fact(Marks) == wanted:
@@ -62,7 +62,7 @@ def _apply(state: State, host: Host, sql: str, password: str, marks: dict[str, s
     steps = (("postgres", roles), ("clinicpbx", f"SET ROLE clinicpbx;\n{sql}"), ("postgres", comments))
     for database, text in steps:
         command = f"cd / && {_PSQL} {database}"
-        status, answer = stream(host.connector.client, f"sh -c {shlex.quote(command)}", io.BytesIO(text.encode()))
+        status, answer = stream(client_of(host), f"sh -c {shlex.quote(command)}", io.BytesIO(text.encode()))
         if status:
             logger.error(f"    PostgreSQL refuses: {answer}")
             return False
@@ -74,8 +74,9 @@ def scram_sha_256(password: str, rounds: int = 4096) -> str:
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)
     client, server_key = (hmac.digest(salted, text, "sha256") for text in (b"Client Key", b"Server Key"))
-    stored, text = hashlib.sha256(client).digest(), lambda b: base64.b64encode(b).decode()
-    return f"SCRAM-SHA-256${rounds}:{text(salt)}${text(stored)}:{text(server_key)}"
+    marks = (salt, hashlib.sha256(client).digest(), server_key)
+    shown, stored, server = (base64.b64encode(mark).decode() for mark in marks)
+    return f"SCRAM-SHA-256${rounds}:{shown}${stored}:{server}"
 
 
 def _digest(text: str) -> str:

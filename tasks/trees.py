@@ -7,7 +7,7 @@ import io
 import json
 import shlex
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -15,7 +15,7 @@ from pyinfra import host
 from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import FunctionCommand
 
-from clinicpbx.connection import stream
+from clinicpbx.connection import client_of, stream
 from clinicpbx.generation import masked
 
 SHOWN = 1 << 16
@@ -64,7 +64,7 @@ class Found(FactBase[dict[str, list[str]]]):
 
 
 @operation()
-def tree(wanted: Tree, then: Sequence[str] = ()) -> Iterator[FunctionCommand | StringCommand]:
+def tree(wanted: Tree, then: Sequence[str] = ()) -> Generator[FunctionCommand | StringCommand, None, None]:
     """Make the files be as wanted. Directories that are missing are made, root's and 755.
 
     `then`: shell commands that make the running system take what changed; they run only when something did.
@@ -94,7 +94,7 @@ def pack(files: Tree) -> bytes:
 
 
 def _send(state: State, host: Host, data: bytes, command: str) -> bool:
-    status, answer = stream(host.connector.client, f"sudo sh -c {shlex.quote(command)}", io.BytesIO(data))
+    status, answer = stream(client_of(host), f"sudo sh -c {shlex.quote(command)}", io.BytesIO(data))
     if status:
         host.log(f"  {answer}")
     return status == 0

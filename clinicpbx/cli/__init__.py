@@ -14,8 +14,10 @@ from clinicpbx.errors import ClinicError
 TOP = {"check": "describe", "show": "describe", "new": "describe", "schema": "describe",
        "deploy": "deploy", "verify": "verify"}  # fmt: skip
 GROUPS = ("secrets", "bundle", "generations", "lab")
-EPILOG = "Examples:  clinicpbx check case  |  clinicpbx lab up case  |  clinicpbx deploy case --dry  |  clinicpbx verify case"
-INTERRUPTED = "Interrupted. Nothing is half done: run the same command again and it converges."
+EPILOG = (
+    "Examples:  clinicpbx check case | clinicpbx lab up case | clinicpbx deploy case --dry  |  clinicpbx verify case"
+)
+INTERRUPTED = "Interrupted. What is listed above is done; run the same command again and it converges."
 
 
 def build(word: str) -> typer.Typer:
@@ -48,6 +50,10 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         _say(INTERRUPTED)
         sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # Typer's own answer to Ctrl-C
+            _say(INTERRUPTED)
+        raise
     except ClinicError as error:
         _say(str(error))
         sys.exit(1)
