@@ -1,4 +1,4 @@
-"""Prompts: refused texts, the file's form, the cache. What is spoken is tried in tests/deploy."""
+"""Prompts: refused texts, the form of the file, the cache. What espeak-ng says is heard in the lab."""
 
 from __future__ import annotations
 
