@@ -288,7 +288,7 @@ EDITS = {
     # machine
     "recordings do not fit": Edit(
         "recordings_gib: 150", "recordings_gib: 20", "hypervisor.vm.recordings_gib",
-        "30 days of recordings need about 114 GiB"),
+        "30 days of recordings need about 57 GiB"),
     "a card too few": Edit(
         ', "bc:24:11:00:00:04"]', "]", "hypervisor.vm.macs",
         "the machine has 4 cards: management, voice, wan-a, wan-b", at="macs:"),
