@@ -16,7 +16,7 @@ from . import core
 
 ASTERISK = "/usr/sbin/asterisk"
 BOOT_SECONDS = 30
-# There is no network to reach, on purpose; by the timing of its threads pjproject may say that a module came late; and a
+# No network to reach, on purpose; by the timing of its threads pjproject may say that a module came late; and a
 # thousand phones' states queue up while it boots.
 _EXPECTED = re.compile(r"'Network is unreachable'|PJSIP_SAFE_MODULE|taskprocessor\.c: .*high water mark")
 
