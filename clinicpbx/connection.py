@@ -21,6 +21,7 @@ from clinicpbx.errors import ClinicError
 CHUNK = 1 << 18
 WAIT_SECONDS = 120
 SETTLE_SECONDS = 300
+FRESH_SECONDS = 20  # a first boot starts its SSH server, makes host keys, and starts it again
 refused: list[ClinicError] = []
 
 
@@ -34,7 +35,7 @@ def install() -> None:
         prepare = self.host.data.get("prepare")
         try:
             fresh = prepare() if prepare else False
-            _connected(self, original)
+            _connected(self, original, FRESH_SECONDS if fresh else 0)
             no_delay(self.client)
             if fresh:
                 settled(self.client)
@@ -46,10 +47,18 @@ def install() -> None:
     SSHConnector.connect = connect  # type: ignore[method-assign]
 
 
-def _connected(connector: SSHConnector, original: Callable[[SSHConnector], None]) -> None:
+def _connected(connector: SSHConnector, original: Callable[[SSHConnector], None], patience: float) -> None:
+    """Log in; for `patience` seconds a server that goes away again is tried anew. A refusal is final at once."""
+    end = time.monotonic() + patience
+    while not _tried(connector, original, last=time.monotonic() >= end):
+        time.sleep(0.2)
+
+
+def _tried(connector: SSHConnector, original: Callable[[SSHConnector], None], last: bool) -> bool:
     address, file = connector.data["ssh_hostname"], connector.data["ssh_known_hosts_file"]
     try:
         original(connector)
+        return True
     except ConnectError as error:
         text = str(error.args[0])
         if "Host key for" in text:  # pyinfra's own advice names another file
@@ -63,7 +72,9 @@ def _connected(connector: SSHConnector, original: Callable[[SSHConnector], None]
                 f"The machine at {address} refuses the toolkit's SSH key.",
                 remedy="it was made with another secrets.age: restore that file, or add the key on the PBX's console",
             ) from None
-        raise
+        if last:
+            raise
+        return False
 
 
 def settled(client: Any) -> None:
