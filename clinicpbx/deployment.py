@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,10 @@ from pyinfra_cli.util import load_deploy_file  # noqa: E402
 
 from clinicpbx import connection, inventory  # noqa: E402
 from clinicpbx.errors import ClinicError  # noqa: E402
+from clinicpbx.secrets import veil  # noqa: E402
 from tasks import trees  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORTEST = 8  # a shorter text is no secret of ours, and would hide ordinary words
 Say = Callable[[str], None]
 
 
@@ -150,13 +149,6 @@ def run(clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = ()
         disconnect_all(state)
     result = _result(night, names, planned, progress, dry)
     return {**result, "diff": [hidden(line) for line in result["diff"]]}
-
-
-def veil(secrets: Mapping[str, str]) -> Callable[[str], str]:
-    """What hides every secret in a text, wherever it came from: a diff, or the output of a failing command."""
-    values = {line for value in secrets.values() for line in value.splitlines() if len(line) >= SHORTEST}
-    found = re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))) or r"(?!)")
-    return lambda text: found.sub("********", text)
 
 
 def _only(names: dict[str, tuple[str, str]], only: Collection[str]) -> dict[str, tuple[str, str]]:

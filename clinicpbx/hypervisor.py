@@ -89,7 +89,8 @@ class Hypervisor:
         if volume not in volumes:
             raise ClinicError(
                 f"The hypervisor's storage `{clinic.hypervisor.image_storage}` does not hold {volume}.",
-                remedy="upload the bundle's image there: clinicpbx bundle show prints its path",
+                remedy="at the clinic, upload the image of this bundle there; a lab takes it when it is made anew:"
+                " lab down, lab up",
             )
 
     def _task(self, start: Callable[[], Any]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets as random
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyrage
@@ -24,6 +25,7 @@ from clinicpbx.errors import ClinicError
 
 ALPHABET = string.ascii_letters + string.digits  # safe in every file, URL and phone
 LENGTH = 24  # 142 bits
+SHORTEST = 8  # a shorter line is no secret of ours, and hiding it would hide ordinary words
 
 
 class Store:
@@ -88,6 +90,13 @@ def public_key(private: str) -> str:
     key = serialization.load_ssh_private_key(private.encode(), password=None)
     form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return f"{key.public_key().public_bytes(*form).decode()} clinic-pbx"
+
+
+def veil(secrets: Mapping[str, str]) -> Callable[[str], str]:
+    """What hides every secret in a text, wherever it came from: a diff, or the output of a failing command."""
+    values = {line for value in secrets.values() for line in value.splitlines() if len(line) >= SHORTEST}
+    found = re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))) or r"(?!)")
+    return lambda text: found.sub("********", text)
 
 
 def identity_file() -> Path:

@@ -53,13 +53,16 @@ class Site:
         from lab.state import load
 
         namespace = load(self.lab)["namespaces"]["eng"]
-        with Path(f"/run/netns/{namespace}").open() as handle:
-            libc = ctypes.CDLL(None, use_errno=True)
-            if libc.setns(handle.fileno(), _CLONE_NEWNET):
-                number = ctypes.get_errno()
-                raise ClinicError(
-                    f"The lab's network {namespace} cannot be entered: {os.strerror(number)}.", remedy="run it as root"
-                )
+        try:
+            with Path(f"/run/netns/{namespace}").open() as handle:
+                libc = ctypes.CDLL(None, use_errno=True)
+                if libc.setns(handle.fileno(), _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        except OSError as error:
+            raise ClinicError(
+                f"The lab's network {namespace} cannot be entered: {error.strerror}.",
+                remedy="run it as root; if the lab is gone, scripts/clean and `clinicpbx lab up` again",
+            ) from None
 
     def secrets(self, stored: Mapping[str, str]) -> dict[str, str]:
         """The secrets that this site's machines get."""
