@@ -1,7 +1,7 @@
 """One night's run, in order. Rehearse it with `clinicpbx deploy case`, or `pyinfra inventory/case.py deploy.py`."""
 
 from clinicpbx.inventory import tonight
-from tasks import asterisk, base, bundle, database, network, recordings, vm
+from tasks import asterisk, base, bundle, database, ledger, network, recordings, vm
 
 night = tonight()
 
@@ -12,4 +12,4 @@ network.network(night.clinic)
 database.database(night.secrets["db/reports"])
 asterisk.asterisk(night.generation)
 recordings.recordings(night.clinic)
-# ledger.ledger()
+ledger.ledger()
