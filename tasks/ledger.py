@@ -17,14 +17,12 @@ SERVICE = "clinic-ledger"
 @deploy("Ledger")
 def ledger() -> None:
     """After the database and Asterisk: it reads the files of one and writes the tables of the other."""
-    files = tree(
+    tree(
         name="The ledger's program, user, unit and rotation are the deploy's own",
         wanted=_files(),
-        then=(f"systemd-sysusers /etc/sysusers.d/{SERVICE}.conf", "systemctl daemon-reload"),
-    )
-    systemd.service(
-        name="The ledger runs what was sent", service=SERVICE, running=None, restarted=True, _if=files.did_change
-    )
+        then=(f"systemd-sysusers /etc/sysusers.d/{SERVICE}.conf", "systemctl daemon-reload",
+              f"systemctl try-restart {SERVICE}"),
+    )  # fmt: skip
     systemd.service(name="It runs and starts with the machine", service=SERVICE, running=True, enabled=True)
 
 
