@@ -21,7 +21,7 @@ def ledger() -> None:
         name="The ledger's program, user, unit and rotation are the deploy's own",
         wanted=_files(),
         then=(f"systemd-sysusers /etc/sysusers.d/{SERVICE}.conf", "systemctl daemon-reload",
-              f"systemctl try-restart {SERVICE}"),
+              f"systemctl try-restart {SERVICE} logrotate.timer"),
     )  # fmt: skip
     systemd.service(name="It runs and starts with the machine", service=SERVICE, running=True, enabled=True)
 
@@ -32,6 +32,7 @@ def _files() -> Tree:
         f"/etc/systemd/system/{SERVICE}.service": File((here / f"{SERVICE}.service").read_bytes()),
         f"/etc/sysusers.d/{SERVICE}.conf": File((here / "sysusers").read_bytes()),
         "/etc/logrotate.d/asterisk": File((here / "logrotate").read_bytes()),
+        "/etc/systemd/system/logrotate.timer.d/clinic.conf": File((here / "logrotate.timer.conf").read_bytes()),
         f"{LIBRARY}/__init__.py": File((ROOT / "services/__init__.py").read_bytes()),
     }
     for path in sorted((ROOT / "services/ledger").glob("*.py")):

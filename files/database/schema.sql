@@ -2,6 +2,8 @@
 -- Columns of cdr, cel and queue_log are the file's, in its order (services/ledger/core.py), then where the row was read:
 -- `head` names the file (digest of its first line), `position` is the byte of its line. A line can be stored only once.
 
+SET client_min_messages = warning;
+
 CREATE TABLE IF NOT EXISTS cdr (
     start timestamptz NOT NULL, answer timestamptz, "end" timestamptz,
     clid text NOT NULL, src text NOT NULL, dst text NOT NULL, dcontext text NOT NULL,
