@@ -49,6 +49,7 @@ def up(
     from lab import lab as labs
 
     console, began = Console(highlight=False), time.monotonic()
+    journal = os.environ.get("CLINICPBX_API_JOURNAL")  # every exchange with the hypervisor, secrets masked
     built = descriptions.read_or_explain(clinic)
     path = descriptions.find(clinic)
     with console.status("the description and its secrets") as line:
@@ -64,7 +65,7 @@ def up(
         progress("networks, hypervisor, providers, phones")
         labs.up(
             built, lab, image=base, image_name=inventory.image_name(bundle), tools=tools, secrets=secrets,
-            clinic_path=path.resolve(),
+            clinic_path=path.resolve(), journal=Path(journal) if journal else None,
         )  # fmt: skip
     for warning in bundle.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")

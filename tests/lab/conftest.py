@@ -29,6 +29,11 @@ class Case:
     def file(self) -> Path:
         return self.folder / "clinic.yml"
 
+    @property
+    def journal(self) -> Path:
+        """Every exchange with the hypervisor's API, secrets masked."""
+        return Path(self.environment["CLINICPBX_API_JOURNAL"])
+
     def run(self, *arguments: str, expect: int = 0, timeout: float = 900) -> str:
         """`clinicpbx ...`, its whole output; the exit status must be as expected."""
         done = subprocess.run(
@@ -70,7 +75,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     shutil.copytree(ROOT / "inventory/case", folder, ignore=shutil.ignore_patterns("secrets.age", ".secrets.lock"))
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "CLINICPBX_AT": f"lab{LAB}", "CLINICPBX_IDENTITY": str(home / "identity"),
-        "NO_COLOR": "1", "COLUMNS": "200",
+        "CLINICPBX_API_JOURNAL": str(home / "journal.jsonl"), "NO_COLOR": "1", "COLUMNS": "200",
     }  # fmt: skip
     subprocess.run(["scripts/clean", str(LAB)], cwd=ROOT, check=True, capture_output=True)
     found = Case(folder, environment)

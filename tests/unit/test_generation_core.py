@@ -1,6 +1,7 @@
 """Ensure a candidate configuration is refused for what Asterisk itself would not report."""
 
 import pytest
+
 from services.generation import core
 
 GOOD = """[a]
