@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from gevent import monkey
+from gevent import get_hub, monkey
 
 monkey.patch_all()  # as pyinfra's own command line does, before anything opens a socket
 
@@ -89,6 +89,8 @@ def run(clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = ()
     `only` names phases as the result does, in any case; the others are compared but not run.
     """
     logger.setLevel(logging.WARNING)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # every failure is told in our own words
+    get_hub().NOT_ERROR += (KeyboardInterrupt,)  # as is Ctrl-C
     trees.preview.clear()
     connection.refused.clear()
     hosts = inventory.hosts(clinic, dry=dry, at=at)

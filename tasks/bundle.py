@@ -18,6 +18,9 @@ from tasks.trees import File, preview, tree
 
 HOME = "/var/lib/clinicpbx/bundle"
 KEY = "/usr/share/keyrings/clinicpbx-bundle.gpg"
+# An installation that outlived its deploy is waited for (dpkg answers 2 while another holds its lock), and one that was
+# cut short is completed: apt refuses to work before that.
+_COMPLETED = "timeout 600 sh -c 'until dpkg --configure -a; [ $? -ne 2 ]; do sleep 1; done' >/dev/null 2>&1"
 
 
 class Installed(FactBase[dict[str, str]]):
@@ -69,10 +72,12 @@ def installed(bundle: Bundle) -> Generator[StringCommand, None, None]:
         host.noop("every package is installed")
         return
     preview.extend(f"--- package {item} (has {have.get(item.partition('=')[0], 'none')})" for item in missing)
-    yield StringCommand("apt-get update -qq")
     yield StringCommand("printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d")
+    yield StringCommand(_COMPLETED)
+    yield StringCommand("apt-get update -qq")
     options = (
-        "-qq -y --no-install-recommends --allow-downgrades -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io"
+        "-qq -y --no-install-recommends --allow-downgrades -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0"
+        " -o Dpkg::Options::=--force-unsafe-io"
     )
     yield StringCommand(
         f"DEBIAN_FRONTEND=noninteractive apt-get install {options} {' '.join(map(shlex.quote, missing))};"
