@@ -11,12 +11,17 @@ from typing import Any
 ASTERISK = "asterisk -C /var/lib/clinicpbx/generations/current/asterisk.conf"
 RECORDINGS = "/var/spool/asterisk/recordings"
 CDR = "/var/log/asterisk/cdr-custom/cdr.csv"
+QUEUE_LOG = "/var/log/asterisk/queue_log"
 CEL = "/var/log/asterisk/cel-custom/cel.csv"
 _MARK = "--8<--"
 
 
 class CommandError(AssertionError):
     """A command on the PBX failed; the text has its name and complaint, never what was sent to its input."""
+
+
+class DatabaseAwayError(Exception):
+    """PostgreSQL does not answer. No AssertionError: a control must not take it for a refusal."""
 
 
 class Pbx:
@@ -86,13 +91,30 @@ class Pbx:
 
     # -- records -------------------------------------------------------------------------------------------------
 
-    def sql(self, query: str) -> list[list[str]]:
-        """Rows of a query on the clinic's database, every value as text; asked as its superuser, through the socket."""
-        output = self.run(
+    def ask(self, query: str) -> list[list[str]]:
+        """Rows of a query on the clinic's database, every value as text; asked as its superuser, through the socket.
+
+        DatabaseAwayError when PostgreSQL does not answer, CommandError when it refuses the query.
+        """
+        status, output, complaint = self.raw(
             "cd /; exec sudo -n -u postgres psql -X -q -A -t -F '\t' -v ON_ERROR_STOP=1 -d clinicpbx -f -",
             data=query.encode(),
         )
-        return [line.split("\t") for line in output.splitlines() if line]
+        if status == 2:  # psql: the connection went bad or could not be made
+            raise DatabaseAwayError(complaint.decode(errors="replace").strip())
+        expect(status == 0, f"`{query}`: {complaint.decode(errors='replace').strip()}")
+        return [line.split("\t") for line in output.decode().splitlines() if line]
+
+    def sql(self, query: str, timeout: float = 20) -> list[list[str]]:
+        """As `ask`, with patience: another check stops PostgreSQL on purpose."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return self.ask(query)
+            except DatabaseAwayError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.3)
 
     def rows(self, query: str, at_least: int = 1, timeout: float = 10) -> list[list[str]]:
         """As `sql`, waiting for so many rows: the ledger follows the files by a second or two."""
@@ -100,10 +122,7 @@ class Pbx:
 
         def enough() -> bool:
             nonlocal found
-            try:
-                found = self.sql(query)
-            except CommandError:  # PostgreSQL is away: another check stops it on purpose
-                return False
+            found = self.sql(query)
             return len(found) >= at_least
 
         if not wait_until(enough, timeout, every=0.3):

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ import pytest
 from clinicpbx.verify.results import Check, Result, settled
 from softphone.client import PoolError
 
+ROOT = Path(__file__).resolve().parents[2]
 CHECK: pytest.StashKey[Check] = pytest.StashKey()
 SEEN: pytest.StashKey[dict[str, list[str]]] = pytest.StashKey()
 
@@ -37,7 +41,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "check(id, title, proves, mandatory=True, lab_only=False): a check's identity")
-    config.addinivalue_line("markers", "xdist_group(name): pytest-xdist's own, unknown to the collecting process")
     config.addinivalue_line("markers", "lane(name): checks of a lane never overlap")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Reporter(config.getoption("--events")), "clinicpbx-reporter")
@@ -56,25 +59,49 @@ def check_of(item: pytest.Item) -> Check:
     return Check(**given, lane=str(lane.args[0]) if lane else "")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse doubtful marks, keep what `--only` names, and put each lane on one worker."""
+    """Refuse doubtful marks, keep what `--only` names, and refuse a check without a lane."""
     seen: dict[str, str] = {}
     for item in items:
         check = check_of(item)
         if check.id in seen:
             raise pytest.UsageError(f"the check id {check.id} is used twice: {seen[check.id]} and {item.nodeid}")
+        if check.lane != lane_of(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid}: its lane must be named once, by the module's pytestmark")
         seen[check.id] = item.nodeid
         item.stash[CHECK] = check
         seen_here: dict[str, list[str]] = {"evidence": [], "controls": []}
         item.stash[SEEN] = seen_here
-        item.add_marker(pytest.mark.xdist_group(check.lane or check.id))
     only = [name.strip() for name in config.getoption("--only").split(",") if name.strip()]
     if unknown := sorted(set(only) - set(seen)):
         raise pytest.UsageError(f"no such check: {', '.join(unknown)}")
     if only:
         config.hook.pytest_deselected(items=[i for i in items if i.stash[CHECK].id not in only])
         items[:] = [i for i in items if i.stash[CHECK].id in only]
+
+
+def lane_of(nodeid: str) -> str:
+    """The lane of a test, read from its file: the controlling process never imports the checks."""
+    return _lane_in(ROOT / nodeid.partition("::")[0])
+
+
+@cache
+def _lane_in(path: Path) -> str:
+    found = re.search(r'^pytestmark = pytest\.mark\.lane\("([^"]+)"\)', path.read_text(encoding="utf-8"), re.M)
+    return found[1] if found else ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A lane stays on one worker. (pytest-xdist's own `loadgroup` finds no groups with pytest 9.2: it writes them into
+    a name that pytest does not read any more.)"""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class LaneScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return lane_of(nodeid)
+
+    return LaneScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

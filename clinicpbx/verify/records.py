@@ -47,7 +47,7 @@ def cdrs(pbx: Pbx, caller: str, at_least: int = 1, timeout: float = 10) -> list[
 
 
 def missed(pbx: Pbx, caller: str, at_least: int = 1, timeout: float = 10) -> list[Missed]:
-    query = f"select caller, did, stage, wait from missed_calls where caller = '{caller}'"  # noqa: S608 - our number
+    query = f"select caller, did, stage, wait_seconds from missed_calls where caller = '{caller}'"  # noqa: S608 - our number
     rows = pbx.rows(query, at_least, timeout) if at_least else pbx.sql(query)
     return [Missed(row[0], row[1], row[2], int(row[3])) for row in rows]
 

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 Status = Literal["passed", "failed", "not-tried"]
 Verdict = Literal["GO", "NO-GO", "PARTIAL"]
+NO_SUBJECT = "clinic.yml: "
+"""Begins the reason of a check that the description gives nothing to try: one provider only, so no backup."""
 NO_CONTROL = "the check has no control: nothing shows that it can fail"
 
 
@@ -71,7 +73,10 @@ class Verification:
         lines += [
             f"{r.check.id} was not tried: {r.failure or 'no reason given'}"
             for r in self.results
-            if r.status == "not-tried" and r.check.mandatory and (self.lab or not r.check.lab_only)
+            if r.status == "not-tried"
+            and r.check.mandatory
+            and (self.lab or not r.check.lab_only)
+            and not r.failure.startswith(NO_SUBJECT)
         ]
         if self.interrupted:
             lines.append("the verification was interrupted")

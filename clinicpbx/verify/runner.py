@@ -71,8 +71,9 @@ def catalogue(clinic: str, at: str) -> dict[str, Check]:
                 self.errors.append(str(report.longrepr))
 
     found = Catalogue()
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what else is installed has no say, and takes a second to load
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        code = pytest.main([*_arguments(clinic, at), "--collect-only", "-p", "no:xdist"], plugins=[found])
+        code = pytest.main([*_arguments(clinic, at), "--collect-only"], plugins=[found])
     if found.errors or code not in (0, 5):
         raise ClinicError(f"the checks cannot be read: {' '.join(found.errors) or said.getvalue()[-800:]}")
     return found.checks
@@ -165,15 +166,15 @@ class _Run:
         self.found: dict[str, Result] = {}
         self.errors: list[str] = []
         self.arguments = [
-            *_arguments(clinic, at), f"--run-folder={self.folder}", f"--only={','.join(only)}",
+            *_arguments(clinic, at), "-p", "xdist.plugin", f"--run-folder={self.folder}", f"--only={','.join(only)}",
             "-n", str(min(WORKERS, max(1, len({c.lane or c.id for c in checks.values()})))),
-            "--dist=loadgroup", "--no-loadscope-reorder", "--max-worker-restart=0", *([] if keep_going else ["-x"]),
+            "--dist=loadscope", "--no-loadscope-reorder", "--max-worker-restart=0", *([] if keep_going else ["-x"]),
         ]  # fmt: skip
 
     def results(self) -> tuple[tuple[Result, ...], bool]:
         """-> (a result for every check, whether a person interrupted)"""
         read, write = os.pipe()
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         with self.log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pytest", *self.arguments, f"--events={write}"],
@@ -207,7 +208,7 @@ class _Run:
         with os.fdopen(os.dup(descriptor), encoding="utf-8") as lines:
             for line in lines:
                 event = json.loads(line)
-                node = str(event.get("node", "")).partition("@")[0]
+                node = str(event.get("node", ""))
                 if event["event"] == "error":
                     self.errors.append(event["text"])
                 elif node not in self.checks:

@@ -48,6 +48,12 @@ def test_faults_that_nobody_may_cause_at_a_clinic_do_not_count_there() -> None:
     assert run(passed(), skipped, lab=True).verdict == "NO-GO"
 
 
+def test_what_the_description_does_not_have_does_not_count() -> None:
+    single = Result(FAULT, "not-tried", failure="clinic.yml: trunks names one provider only, so there is no backup")
+    assert run(passed(), single).verdict == "GO"
+    assert run(passed(), Result(FAULT, "not-tried", failure="no test telephones")).verdict == "NO-GO"
+
+
 def test_a_check_that_failed_counts_even_when_it_is_not_mandatory() -> None:
     assert run(passed(), Result(EXTRA, "not-tried", failure="no telephones")).verdict == "GO"
     assert run(passed(), Result(EXTRA, "failed", failure="no audio")).verdict == "NO-GO"
@@ -151,7 +157,7 @@ def test_the_three_files_and_the_link_to_the_latest(tmp_path: Path) -> None:
     keys = {"id", "title", "proves", "status", "seconds", "evidence", "controls", "failure"}
     assert all(keys <= set(check) for check in found["checks"])
     assert found["checks"][0]["controls"] == ["an absent tone is not heard"]
-    suite = ET.parse(folder / "junit.xml").getroot()  # noqa: S314 - our own.find("testsuite")
+    suite = ET.parse(folder / "junit.xml").find("testsuite")  # noqa: S314 - our own
     assert suite is not None and (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
 

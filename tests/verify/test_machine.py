@@ -17,12 +17,13 @@ import pytest
 from clinic.model import Clinic
 from clinic.people import Role
 from clinicpbx.verify.desk import Phones
-from clinicpbx.verify.pbx import CDR, CEL, RECORDINGS, Pbx, wait_until
+from clinicpbx.verify.pbx import CDR, CEL, QUEUE_LOG, RECORDINGS, DatabaseAwayError, Pbx, wait_until
 from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
 
-pytestmark = pytest.mark.lane("staff")
+pytestmark = pytest.mark.lane("lines")
 Lock = Callable[..., contextlib.AbstractContextManager[None]]
+ANYWHERE = ("0.0.0.0", "[::]", "*")  # noqa: S104 - what ss prints
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,13 +70,16 @@ def test_listening_sockets(pbx: Pbx, clinic: Clinic, evidence: Evidence, control
             found.add((parts[0], address.partition("%")[0], int(port), program))
     sip = {(kind, address, port) for kind, address, port, program in found if program == "asterisk" and port < 10000}
     assert sip == expected, f"Asterisk listens at {sorted(sip)}, expected {sorted(expected)}"
-    media = [port for *_, port, program in found if program == "asterisk" and port >= 10000]
-    assert all(port <= 12999 for port in media), f"RTP outside its range: {media}"
+    media = {(address, port) for _, address, port, program in found if program == "asterisk" and port >= 10000}
+    outside = sorted((address, port) for address, port in media if port > 12999)
+    # pjproject's DNS client has one socket for each address family, on ports the kernel chooses
+    assert len(outside) <= 2 and all(a in ANYWHERE for a, _ in outside), f"RTP at {outside}"
     others = {(port, program) for _, _, port, program in found if program != "asterisk"}
     allowed = {22: "sshd", 123: "chronyd", 323: "chronyd", 80: "nginx", 443: "nginx", 68: "systemd-network"}
     strangers = {(p, n) for p, n in others if p not in allowed or n not in (allowed[p], "systemd", "?")}
     assert not strangers, f"unexpected listeners: {sorted(strangers)}"
     evidence(f"SIP: {', '.join(sorted(f'{a}:{p}' for _, a, p in sip))}; others: {sorted(others)}")
+    evidence(f"pjproject's DNS client: {outside}; RTP within 10000 to 12999: {len(media) - len(outside)}")
     with control("the search sees listeners: SSH is there"):
         assert not any(p == 22 for p, _ in others)
     with control("PostgreSQL and the manager interface are not reachable from the network"):
@@ -91,8 +95,9 @@ def test_no_secret_is_readable(pbx: Pbx, secrets: Mapping[str, str], evidence: E
     values = sorted({line for value in secrets.values() for line in value.splitlines() if len(line) >= 12})
     values = [v for v in values if not v.startswith("-----")]
     places = "/var/log /run/clinicpbx /tmp /var/tmp /etc/systemd /usr/local /usr/lib/clinicpbx"
-    search = "cat > /dev/shm/.verify-needles; chmod 600 /dev/shm/.verify-needles; trap 'rm -f /dev/shm/.verify-needles' EXIT; "
-    grep = "grep -F -f /dev/shm/.verify-needles"
+    needles = "/dev/shm/.verify-needles"  # noqa: S108 - memory only, readable by root only, removed at once
+    search = f"cat > {needles}; chmod 600 {needles}; trap 'rm -f {needles}' EXIT; "
+    grep = f"grep -F -f {needles}"
     found = pbx.run(
         f"umask 077; {search} {grep} -rlI -s {places} | head -5; "
         f"journalctl --no-pager -o cat 2>/dev/null | {grep} -c | sed 's/^/journal lines: /'; "
@@ -152,11 +157,15 @@ def test_records_survive_a_stopped_database(
     far = phones.ringing(other, caller=one)
     far.answer(tone=620)
     call.wait_answered(3)
+    from_then = int(time.time())
     try:
         pbx.run("systemctl stop postgresql", timeout=30)
         call.wait_tone(620, 3)
         with control("the database is really away"):
-            pbx.sql("select 1")
+            try:
+                pbx.ask("select 1")
+            except DatabaseAwayError:
+                raise AssertionError("PostgreSQL does not answer") from None
         second = phones.call(one, doctors[10], tone=440)
         phones.ringing(doctors[10], caller=one).answer(tone=620)
         second.wait_answered(3)
@@ -182,6 +191,15 @@ def test_records_survive_a_stopped_database(
         f"{pbx.sql(counted)[0][0]} CEL rows in the database, {len(events)} in the file"
     )
     evidence(f"after its return: 2 CDR rows and {len(events)} CEL rows of these calls, each exactly once")
+    to_then = int(time.time()) - 2
+    inside = [
+        n for n in pbx.run(f"tail -n 400 {QUEUE_LOG}").splitlines() if from_then <= int(n.partition("|")[0]) <= to_then
+    ]
+    window = f"select count(*) from queue_log where extract(epoch from time)::bigint between {from_then} and {to_then}"  # noqa: S608
+    assert wait_until(lambda: pbx.sql(window)[0][0] == str(len(inside)), 10, every=0.4), (
+        f"{pbx.sql(window)[0][0]} rows of the queue log in the database, {len(inside)} in the file"
+    )
+    evidence(f"and {len(inside)} rows of the queue log, each exactly once")
 
 
 @pytest.mark.check(
@@ -201,10 +219,7 @@ def test_second_deploy_changes_nothing(
     assert done.returncode == 0, f"the deploy ended with {done.returncode}: {(done.stderr or done.stdout)[-400:]}"
     report = json.loads(done.stdout)
     assert report["changed"] == 0, f"{report['changed']} operations changed something: {report}"
-    evidence(
-        f"clinicpbx deploy: 0 changes in {time.monotonic() - began:.1f} s; generation {live.rpartition('/')[2][:12]} stays"
-    )
+    evidence(f"clinicpbx deploy: 0 changes in {time.monotonic() - began:.1f} s; {live.rpartition('/')[2][:12]} stays")
     assert pbx.run("readlink /var/lib/clinicpbx/generations/current").strip() == live
-    name = "/etc/sysctl.d"
-    with control("the deploy did look at the machine: it ran operations"):
-        assert not report.get("operations", report.get("total", 1)), name
+    with control("the deploy did look at the machine: it compared what is there"):
+        assert report["unchanged"] == 0
