@@ -10,11 +10,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 from pyinfra.api import Host
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.sshuserclient.client import get_host_keys
 
 from clinicpbx.errors import ClinicError
 
@@ -48,9 +50,15 @@ def install() -> None:
 
 
 def _connected(connector: SSHConnector, original: Callable[[SSHConnector], None], patience: float) -> None:
-    """Log in; for `patience` seconds a server that goes away again is tried anew. A refusal is final at once."""
+    """Log in; for `patience` seconds a server that goes away again is tried anew. A refusal is final at once.
+
+    Only a new machine gets patience. Its first boot may make new host keys, so only the last one seen stays pinned.
+    """
     end = time.monotonic() + patience
+    get_host_keys.cache.clear()  # pyinfra reads the pins once a process, and would not know those it added
     while not _tried(connector, original, last=time.monotonic() >= end):
+        Path(connector.data["ssh_known_hosts_file"]).write_text("")
+        get_host_keys.cache.clear()
         time.sleep(0.2)
 
 

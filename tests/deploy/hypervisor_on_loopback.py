@@ -85,7 +85,8 @@ def served(clinic: Clinic, folder: Path) -> Iterator[Served]:
     folder.mkdir(parents=True, exist_ok=True)
     certs.write(folder, "127.0.0.1")
     described, nets = clinic.hypervisor, clinic.networks
-    carried = [(n.bridge, n.vlan) for n in (nets.management, nets.voice, *clinic.uplinks)]
+    carried = [(n.bridge, n.vlan) for n in (nets.management, nets.voice)]
+    carried += [(uplink.bridge, uplink.vlan) for uplink in clinic.uplinks]
     journal = folder / "journal.jsonl"
     settings = Settings(
         lab=99, node=described.node, address="127.0.0.1", port=0, state=str(folder), machines=str(folder / "machines"),
