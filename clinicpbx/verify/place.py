@@ -114,8 +114,11 @@ class Place:
                     phones.register(off, timeout=4)
         return before
 
-    def put_back(self, before: Before) -> list[str]:
-        """Undo what the checks left: faults, calls, AstDB keys, queue members. What was so before stays."""
+    def put_back(self, before: Before, *, killed: bool = False) -> list[str]:
+        """Undo what the checks left: faults, calls, AstDB keys, queue members. What was so before stays.
+
+        `killed`: checks could not tidy up their telephones, so all of them ring again when they are called.
+        """
         done = []
         for name, target in self._faults():
             if (name, target) not in before.faults:
@@ -128,6 +131,13 @@ class Place:
                 for call in pool.calls(active=True) if pool else ():
                     if call.info["times"]["start"] >= before.at:
                         call.hangup()
+        if phones := self.phones():
+            names = set(phones.registrations())
+            if ours := sorted(name for name in names if name.startswith("verify-")):
+                phones.remove(ours)
+            unplugged = {target for name, target in before.faults if name == "phone-unplugged"}
+            if killed:
+                phones.set_behaviour(sorted(names - set(ours) - unplugged), "ring")
         return done + restore.put_back(self.connect(), before.pbx)
 
     def _faults(self) -> tuple[tuple[str, str], ...]:

@@ -108,19 +108,20 @@ def verify(
     chosen = {node: check for node, check in checks.items() if not only or check.id in only}
     began, started = time.monotonic(), dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     notes: tuple[str, ...] = ()
-    interrupted = False
+    interrupted = True  # until the run says otherwise
     with _alone(place), Live(console, len(chosen)).progress_of() as live:
         try:
             before = place.prepare()
         except Exception as error:  # whatever it is, the PBX cannot be verified: that is a NO-GO, with a report
             reason = f"the PBX of {place.name} cannot be reached: {error}"
             results: tuple[Result, ...] = complete(chosen.values(), (), reason)
+            interrupted = False
         else:
             run = _Run(place, clinic, at, chosen, live, only=only, keep_going=keep_going)
             try:
                 results, interrupted = run.results()
             finally:
-                notes = _put_back(place, before)
+                notes = _put_back(place, before, killed=interrupted)
     done = Verification(
         place.clinic_name, place.name, started, time.monotonic() - began, results, only, interrupted,
         lab=place.lab is not None, notes=notes,
@@ -128,10 +129,10 @@ def verify(
     return Outcome(done, report.write(done, place.clinic.name, (reports or ROOT / "reports") / place.clinic_name))
 
 
-def _put_back(place: Place, before: Before) -> tuple[str, ...]:
+def _put_back(place: Place, before: Before, *, killed: bool) -> tuple[str, ...]:
     """What could not be put back, for the report. Changes that checks left behind are undone silently."""
     try:
-        place.put_back(before)
+        place.put_back(before, killed=killed)
     except Exception as error:
         return (f"the PBX could not be left as it was found: {error}",)
     return ()
@@ -172,7 +173,7 @@ class _Run:
         ]  # fmt: skip
 
     def results(self) -> tuple[tuple[Result, ...], bool]:
-        """-> (a result for every check, whether a person interrupted)"""
+        """-> (a result for every check, whether it was stopped before its end)"""
         read, write = os.pipe()
         environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         with self.log.open("wb") as log:
@@ -202,7 +203,7 @@ class _Run:
         reason = self._reason(interrupted, late, process.returncode)
         if not self.errors:
             shutil.rmtree(self.folder, ignore_errors=True)
-        return complete(self.checks.values(), self.found.values(), reason), interrupted
+        return complete(self.checks.values(), self.found.values(), reason), interrupted or late
 
     def _follow(self, descriptor: int) -> None:
         with os.fdopen(os.dup(descriptor), encoding="utf-8") as lines:

@@ -192,7 +192,10 @@ def snapshot(keys: Mapping[str, str] = {}, members: Mapping[str, tuple[str, str 
         (snapshot({"dnd/3111": "1"}), snapshot({"dnd/3111": "1"}), []),
         (snapshot(), snapshot({"clock/+79990000001": "9:8"}), ["database del clock +79990000001"]),
         (snapshot({"forward/3111": "3112"}), snapshot(), ['database put forward 3111 "3112"']),
-        (snapshot(), snapshot({"CustomDevstate/LOGIN2001": "INUSE"}), ["devstate change Custom:LOGIN2001 NOT_INUSE"]),
+        (
+            snapshot(), snapshot({"CustomDevstate/LOGIN2001": "INUSE"}),
+            ["devstate change Custom:LOGIN2001 NOT_INUSE", "database del CustomDevstate LOGIN2001"],
+        ),
         (snapshot(), snapshot({"trunk/north/disabled": "1"}), ["database del trunk north/disabled"]),
         (snapshot(), snapshot({}, {"PJSIP/2001": ("Анна", None)}), ["queue remove member PJSIP/2001 from operators"]),
         (
