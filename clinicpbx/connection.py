@@ -18,6 +18,7 @@ from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
 from pyinfra.connectors.sshuserclient.client import get_host_keys
 
+from clinicpbx import memory
 from clinicpbx.errors import ClinicError
 
 CHUNK = 1 << 18
@@ -29,12 +30,14 @@ refused: list[ClinicError] = []
 
 def install() -> None:
     """Wrap the connector; safe to call twice."""
+    memory.install()
     original = SSHConnector.connect
     if getattr(original, "of_clinic", False):
         return
 
     def connect(self: SSHConnector) -> None:
         prepare = self.host.data.get("prepare")
+        memory.forget()
         try:
             fresh = prepare() if prepare else False
             _connected(self, original, FRESH_SECONDS if fresh else 0)
@@ -110,6 +113,7 @@ def client_of(host: Host) -> Any:
 
 def stream(client: Any, command: str, source: IO[bytes]) -> tuple[int, str]:
     """Run `command` with `source` as its standard input. Its exit status and what it wrote to standard output."""
+    memory.forget()
     channel = client.get_transport().open_session(window_size=1 << 24)
     channel.exec_command(command)
     while chunk := source.read(CHUNK):

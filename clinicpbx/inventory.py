@@ -92,8 +92,11 @@ def image_name(bundle: Bundle) -> str:
 
 
 @cache
-def night(clinic: str, at: str = "") -> Night:
-    """The night of one clinic at one site; enters the site's network. ClinicError for anything that is missing."""
+def night(clinic: str, at: str = "", *, packages: bool = False) -> Night:
+    """The night of one clinic at one site; enters the site's network. ClinicError for anything that is missing.
+
+    With `packages` the bundle is at hand before that: a lab's workstation reaches no mirror.
+    """
     described = descriptions.read_or_explain(clinic)
     folder = descriptions.find(clinic).parent
     site = Site.at(at, folder)
@@ -105,8 +108,11 @@ def night(clinic: str, at: str = "") -> Night:
                 f"The clinic's {', '.join(missing)} is not entered yet.",
                 remedy=f"clinicpbx secrets enter {clinic} {missing[0]}",
             )
+    found = Night(described, site, secrets)
+    if packages:
+        _ = found.bundle
     site.enter()
-    return Night(described, site, secrets)
+    return found
 
 
 _current: list[Night] = []
@@ -121,7 +127,7 @@ def tonight() -> Night:
 
 def hosts(clinic: str, *, dry: bool | None = None, at: str = "") -> list[tuple[str, dict[str, Any]]]:
     """pyinfra's hosts: the PBX. With `dry` (or pyinfra's own --dry) a missing VM is not made, and it cannot connect."""
-    plan = night(clinic, at)
+    plan = night(clinic, at, packages=True)
     _current.append(plan)
     connection.install()
     only_look = "--dry" in sys.argv if dry is None else dry

@@ -12,13 +12,13 @@ from typing import Any
 
 import paramiko
 import pytest
-from pyinfra.api import Config, Inventory, State
+from pyinfra.api import Config, FactBase, Inventory, State
 from pyinfra.api.connect import connect_all, disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.ssh import SSHConnector
 
-from clinicpbx import connection
+from clinicpbx import connection, memory
 from clinicpbx.errors import ClinicError
 from tests.deploy.ssh_on_loopback import serving
 
@@ -133,6 +133,38 @@ def test_refused_key_is_told_with_its_reason(tmp_path: Path) -> None:
     with serving(paramiko.ECDSAKey.generate(), refuse=True) as port, pytest.raises(PyinfraError):
         connected(port, tmp_path / "known")
     assert "refuses the toolkit's SSH key" in connection.refused[0].message
+
+
+class Counted(FactBase[int]):
+    """How often the machine was asked: each asking adds a line to the file."""
+
+    def command(self, file: str) -> str:
+        return f"echo >>{file}; wc -l <{file}"
+
+    def process(self, output: list[str]) -> int:
+        return int(output[0])
+
+
+@pytest.mark.parametrize("change", ["command", "file", "stream", "age"])
+def test_facts_are_asked_once_until_something_is_done_to_the_machine(
+    server: int, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connected(server, tmp_path / "known")
+    first, other = str(tmp_path / "count"), str(tmp_path / "other")
+    assert [host.get_fact(Counted, first) for _ in range(3)] == [1, 1, 1]
+    assert host.get_fact(Counted, other) == 1
+    match change:
+        case "command":
+            host.run_shell_command("true")
+        case "file":
+            monkeypatch.setattr(SSHConnector, "_put_file", lambda *_: None)
+            host.put_file(io.BytesIO(b""), str(tmp_path / "put"))
+        case "stream":
+            connection.stream(connection.client_of(host), "true", io.BytesIO(b""))
+        case "age":
+            monkeypatch.setattr(memory, "SECONDS", 0)
+    assert host.get_fact(Counted, first) == 2
+    disconnect_all(host.state)
 
 
 def test_stream_sends_megabytes_and_brings_the_answer_and_the_status(server: int, tmp_path: Path) -> None:
