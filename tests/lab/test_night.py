@@ -100,7 +100,7 @@ def test_generations_are_listed_compared_and_switched_back(case: Case, deployed:
     [
         ("dialplan/flows.conf.j2", "Playback(", "Plyback(", "no such application: Plyback"),
         ("dialplan/trunks.conf.j2", "n(done),Return(${result})", "n(done),Return(${result}", "unbalanced bracket"),
-        ("pjsip_people.conf.j2", "device_state_busy_at = 1", "device_state_busy_as = 1", "device_state_busy_as"),
+        ("pjsip_people.conf.j2", "rtp_symmetric = yes", "rtp_symetric = yes", "rtp_symetric"),
         ("modules.conf.j2", "autoload = no", "autoload = no\nload = app_absent.so", "app_absent"),
         ("queues.conf.j2", "[operators]", "[oprators]", "queue not loaded: operators"),
     ],

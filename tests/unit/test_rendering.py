@@ -137,7 +137,7 @@ def test_generation_packs_every_file_once(tree: dict[str, bytes]) -> None:
 def test_local_variables_are_used_only_where_a_gosub_gives_them_a_frame(tree: dict[str, bytes]) -> None:
     """Outside a Gosub, LOCAL() sets nothing and says nothing."""
     text = b"\n".join(d for p, d in sorted(tree.items()) if p.startswith("dialplan/")).decode()
-    called = set(re.findall(r"Gosub(?:If)?\(([\w-]+),", text)) | {"missed", "human", "leg-channel", "record-answered"}
+    called = set(re.findall(r"Gosub(?:If)?\(([\w-]+),", text)) | {"missed", "leg-channel", "record-answered"}
     for part in re.split(r"^(?=\[)", text, flags=re.M):
         name = part[1 : part.find("]")]
         if "LOCAL(" in part:
