@@ -6,6 +6,7 @@ The checks that cut a provider off come first: calls from outside, which other c
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -104,6 +105,26 @@ def by_backup(
 
 
 @pytest.mark.check(
+    id="trunks", title="Every provider is reachable and registered by every uplink",
+    proves="clinic.yml: trunks, uplinks; CASE: what was built, 3 and 11",
+)  # fmt: skip
+def test_every_way_out_is_ready(pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control) -> None:
+    """Ensure that both paths stay registered, so that a failover is a choice already made."""
+    said = pbx.asterisk("pjsip show registrations")
+    registered = set(re.findall(r"^\s*(\S+?)/sip:\S+\s+\S+\s+Registered", said, re.M))
+    contacts = pbx.contacts()
+    for trunk in enabled(clinic):
+        for index, uplink in enumerate(clinic.uplinks):
+            way = f"{trunk.name}-{uplink.name}"
+            assert "Avail" in contacts.get(way, ""), f"{way} is not reachable: {contacts.get(way)}"
+            registers = trunk.auth == "registration" and (trunk.contacts == "every-uplink" or index == 0)
+            assert not registers or way in registered, f"{way} is not registered: {said}"
+            evidence(f"{way}: {'registered, ' if registers else ''}answers {contacts[way].split()[0]}")
+    with control("a provider that the description does not name is not registered"):
+        assert f"nobody-{clinic.uplinks[0].name}" in registered | set(contacts)
+
+
+@pytest.mark.check(
     id="backup-silent", title="The primary is silent: the backup connects within 4 s", lab_only=True,
     proves="CASE: what was built, 10",
 )  # fmt: skip
@@ -144,6 +165,7 @@ def test_emergency_by_each_provider_alone(
             call.wait_answered(8)
             ways = [(i["number"], provider_of(clinic, i["source_ip"])) for i in pstn.reached(number, since)]
             assert ways == [(number, trunk)], f"{number} arrived as {ways}"
+            assert seconds(call) <= WITHIN, f"{number} was answered after {seconds(call):.1f} s, {WITHIN} s allowed"
             person = clinic.by_ext[call.info["agent"]]
             by = f"{person.ext} (class {clinic.class_of(person).value}) by {trunk} alone"
             evidence(f"{number} from {by}: answered after {seconds(call):.2f} s")
