@@ -18,6 +18,7 @@ from pyinfra.api.command import FunctionCommand
 from clinicpbx.connection import client_of, stream
 from clinicpbx.generation import masked
 
+HOME = "/var/lib/clinicpbx"
 SHOWN = 1 << 16
 preview: list[str] = []
 """Diffs of a dry run, in order; the CLI prints them."""
@@ -67,18 +68,27 @@ class Found(FactBase[dict[str, list[str]]]):
 def tree(wanted: Tree, then: Sequence[str] = ()) -> Generator[FunctionCommand | StringCommand, None, None]:
     """Make the files be as wanted. Directories that are missing are made, root's and 755.
 
-    `then`: shell commands that make the running system take what changed; they run only when something did.
+    `then`: shell commands that make the running system take what changed; they run only when something did. A mark on
+    the machine stands until all of them have: a run cut short in between is completed by the next.
     """
-    found = host.get_fact(Found, json.dumps(sorted(wanted)))
+    mark = f"{HOME}/unfinished-{sha256(json.dumps(sorted(wanted)).encode()).hexdigest()[:12]}"
+    found = host.get_fact(Found, json.dumps(sorted([*wanted, mark])))
     changed = {p: f for p, f in wanted.items() if found.get(p, [])[:3] != f.mark}
-    if not changed:
+    if not changed and mark not in found:
         host.noop("all files are as wanted")
         return
+    if not changed:
+        preview.extend(f"--- left over from a run cut short: {command}" for command in then)
     for path, file in changed.items():
         preview.extend(_diff(path, found.get(path), file))
-    yield FunctionCommand(_send, (pack(changed), "tar --extract --directory=/ --same-owner --preserve-permissions"), {})
+    begin = f"mkdir -p {HOME} && touch {mark} && " if then else ""
+    if changed:
+        extract = "tar --extract --directory=/ --same-owner --preserve-permissions"
+        yield FunctionCommand(_send, (pack(changed), begin + extract), {})
     for command in then:
         yield StringCommand(command)
+    if then:
+        yield StringCommand(f"rm -f {mark}")
 
 
 def pack(files: Tree) -> bytes:

@@ -1,0 +1,135 @@
+"""A PBX in memory that understands what the tasks ask and do, and writes down every command it was given."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shlex
+import tarfile
+from collections.abc import Callable
+from typing import IO, Any
+
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.deploy import add_deploy
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.connectors.util import CommandOutput, OutputLine
+
+from tasks import bundle, database, trees
+
+
+class FakePbx:
+    """Files are `path: (data, mode, owner)`; services are the names of those that run and are enabled."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[bytes, str, str]] = {}
+        self.packages: dict[str, str] = {}
+        self.running: set[str] = set()
+        self.enabled: set[str] = set()
+        self.zone = "/usr/share/zoneinfo/Etc/UTC"
+        self.marks: dict[str, str] = {}
+        self.commands: list[str] = []
+        self.sent: list[bytes] = []
+        self.refuse: Callable[[str], bool] = lambda command: False
+        self.client = self
+
+    # --- as pyinfra's connector
+
+    def connect(self) -> None: ...
+
+    def run_shell_command(self, command: Any, *_: object, **__: object) -> tuple[bool, CommandOutput]:
+        text = command.get_raw_value() if hasattr(command, "get_raw_value") else str(command)
+        answer = self._asked(text)
+        if answer is None:
+            self.commands.append(text)
+            if self.refuse(text):
+                return False, CommandOutput([OutputLine("stderr", "refused by the test")])
+            self._do(text)
+            answer = ""
+        return True, CommandOutput([OutputLine("stdout", line) for line in answer.splitlines()])
+
+    def _asked(self, text: str) -> str | None:
+        if text.startswith("python3 -c"):
+            wanted = json.loads(shlex.split(text)[-1])
+            return json.dumps({p: self._look(p) for p in wanted if p in self.files})
+        if text.startswith("dpkg-query"):
+            return "\n".join(f"installed {name} {version}" for name, version in self.packages.items())
+        if "find . -type f" in text:
+            home = f"{bundle.HOME}/"
+            held = [(p, f) for p, f in self.files.items() if p.startswith(home)]
+            return "\n".join(f"{len(f[0])} {p.removeprefix(home)}" for p, f in held)
+        if "psql -X -Atc" in text:
+            return json.dumps(self.marks)
+        if "/etc/localtime" in text and "stat" in text:
+            times = "atime=1 mtime=1 ctime=1 size=1"
+            return f"user=root group=root mode=lrwxrwxrwx {times} '/etc/localtime' -> '{self.zone}'"
+        if "systemctl show" in text:
+            names = re.findall(r"'?([\w@.-]+\.service)'?", text)
+            state = {n: ("running" if n in self.running else "dead", "enabled" if n in self.enabled else "disabled")
+                     for n in names}  # fmt: skip
+            return "\n".join(f"Id={n}\nSubState={run}\nUnitFileState={on}\n" for n, (run, on) in state.items())
+        return None
+
+    def _look(self, path: str) -> list[str]:
+        data, mode, owner = self.files[path]
+        return [hashlib.sha256(data).hexdigest(), mode, owner, data.decode(errors="replace")]
+
+    def _do(self, text: str) -> None:
+        if text.startswith("ln -sfn"):
+            self.zone = shlex.split(text)[2]
+        elif "apt-get install" in text:
+            asked = shlex.split(text.partition(";")[0])
+            self.packages |= dict(i.split("=", 1) for i in asked if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*=\S+", i))
+        elif text.startswith("rm -f "):
+            self.files.pop(text.split()[-1], None)
+        elif match := re.match(r"systemctl (start|enable) '?([\w@.-]+)'?", text):
+            (self.running if match[1] == "start" else self.enabled).add(match[2])
+
+    # --- as clinicpbx.connection.stream
+
+    def stream(self, client: object, command: str, source: IO[bytes]) -> tuple[int, str]:
+        self.commands.append(command)
+        data = b"".join(iter(lambda: source.read(1 << 16), b""))
+        self.sent.append(data)
+        if self.refuse(command):
+            return 1, "refused by the test"
+        if "tar --extract" in command:
+            folder = re.search(r"--directory=(\S+?)(?: |'|$)", command)
+            for mark in re.findall(r"touch (\S+)", command):
+                self.files[mark] = (b"", "644", "root:root")
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                for entry in archive:
+                    content = archive.extractfile(entry)
+                    assert content and folder
+                    owner = f"{entry.uname or 'root'}:{entry.gname or 'root'}"
+                    self.files[f"{folder[1].rstrip('/')}/{entry.name}"] = (content.read(), f"{entry.mode:o}", owner)
+        else:
+            for kind, name, digest in re.findall(r"COMMENT ON (DATABASE|ROLE) (\w+) IS '(\w+)'", data.decode()):
+                self.marks["schema" if kind == "DATABASE" else name] = digest
+        return 0, ""
+
+    # --- a run
+
+    def run(self, monkeypatch: Any, *deploys: tuple[Any, ...], dry: bool = False) -> list[str]:
+        """Run deploy functions with their arguments; the names of the operations that changed (or would)."""
+        for module in (trees, bundle, database):
+            monkeypatch.setattr(module, "stream", self.stream)
+        trees.preview.clear()
+        self.commands.clear()
+        self.sent.clear()
+        state = State(Inventory((["pbx"], {})), Config(SUDO=True))
+        host = next(iter(state.inventory))
+        host.connector, host.connected = self, True  # type: ignore[assignment]
+        state.activate_host(host)
+        state.set_stage(StateStage.Prepare)
+        for function, *arguments in deploys:
+            add_deploy(state, function, *arguments)
+        names = {h: sorted(state.op_meta[h].names)[0].split(" | ")[-1] for h in state.get_op_order()}
+        metas = {h: state.ops[host][h].operation_meta for h in names}
+        if dry:
+            return [names[h] for h in names if metas[h].will_change]
+        state.set_stage(StateStage.Execute)
+        run_ops(state)
+        return [names[h] for h in names if metas[h].did_change()]
