@@ -93,6 +93,10 @@ class Handler(BaseHTTPRequestHandler):
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
         super().setup()
 
+    def finish(self) -> None:
+        super().finish()
+        self.request.close()  # the server closes only the plain socket that the handshake replaced
+
     def do_GET(self) -> None:
         self._serve()
 

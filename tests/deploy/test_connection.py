@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import os
@@ -24,6 +25,13 @@ from tests.deploy.ssh_on_loopback import serving
 
 USER_KEY = paramiko.ECDSAKey.generate()
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What a test left open is collected within it, and not told of in another."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
