@@ -14,9 +14,7 @@ from clinicpbx.errors import ClinicError
 TOP = {"check": "describe", "show": "describe", "new": "describe", "schema": "describe",
        "deploy": "deploy", "verify": "verify"}  # fmt: skip
 GROUPS = ("secrets", "bundle", "generations", "lab")
-EPILOG = (
-    "Examples:  clinicpbx check case | clinicpbx lab up case | clinicpbx deploy case --dry  |  clinicpbx verify case"
-)
+EPILOG = "Examples:  clinicpbx check case | clinicpbx lab up case | clinicpbx deploy case --dry | clinicpbx verify case"
 INTERRUPTED = "Interrupted. What is listed above is done; run the same command again and it converges."
 
 
@@ -46,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     completing = any(name.endswith("_COMPLETE") for name in os.environ)
     try:
-        build("" if completing else next((a for a in given if not a.startswith("-")), ""))(given)
+        build("" if completing else next((a for a in given if not a.startswith("-")), ""))(given, prog_name="clinicpbx")
     except KeyboardInterrupt:
         _say(INTERRUPTED)
         sys.exit(130)
@@ -60,4 +58,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False).print(text, style="bold red", markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="bold red", markup=False)
