@@ -194,6 +194,10 @@ class Call:
             self._provisional = True
             if self._cancelled:
                 self._send_cancel()
+        if response.status > 100 and response.to_tag and self.dialog is None and self._client:
+            # An early dialog (RFC 3261 section 12.1.2): a PBX may send UPDATE before the answer, as after a pick-up.
+            self.dialog = dialogs.from_response(self._client.request, response, self._client.addr)
+            self.agent.dialogs[self.dialog.call_id, self.dialog.local_tag] = self
         self._note_identity(response)
         if response.body and response.status > 100 and not self._cancelled:
             try:
@@ -205,7 +209,9 @@ class Call:
             self._advance("ringing")
 
     def _on_answer(self, response: Message, client: ClientTransaction) -> None:
-        self.dialog = dialogs.from_response(client.request, response, client.addr)
+        early, self.dialog = self.dialog, dialogs.from_response(client.request, response, client.addr)
+        if early and early.remote_tag == self.dialog.remote_tag:
+            self.dialog.remote_cseq = early.remote_cseq
         self.agent.dialogs[self.dialog.call_id, self.dialog.local_tag] = self
         self.agent.acknowledge(client, self.dialog)
         self._note_identity(response)

@@ -16,7 +16,7 @@ from softphone.dialog import from_request
 from softphone.events import Hub
 from softphone.exchange import Exchange
 from softphone.media import Clock
-from softphone.message import Message, reply
+from softphone.message import Message, parse, reply
 from softphone.transaction import ServerTransaction
 from tests.unit.softphone_registrar import Registrar
 
@@ -78,6 +78,30 @@ def test_cancelled_call_ends_at_both_sides_as_487(pool: Pool) -> None:
         far.wait_answered(5)
     with pytest.raises(PoolError, match="cannot be answered"):
         far.answer()
+
+
+def test_an_update_before_the_answer_belongs_to_the_call(pool: Pool) -> None:
+    """A PBX tells the caller who is being called, or who picked up, before anybody has answered (RFC 3311)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as pbx:
+        pbx.bind(("127.0.0.35", PORT))
+        pbx.settimeout(3)
+        call = pool.call("a", f"sip:x@127.0.0.35:{PORT}")
+        invite = parse(pbx.recv(65535))
+        ringing = reply(invite, 180, "pbx", [("contact", f"<sip:x@127.0.0.35:{PORT}>")])
+        pbx.sendto(ringing.build(), (A, PORT))
+        call.wait_ringing(3)
+        for tag, expected in (("pbx", 200), ("somebody-else", 481)):
+            update = Message(method="UPDATE", uri=f"sip:a@{A}:{PORT}")
+            update.headers = [
+                ("via", f"SIP/2.0/UDP 127.0.0.35:{PORT};branch=z9hG4bK-{tag}"), ("max-forwards", "70"),
+                ("from", f"<sip:x@127.0.0.35>;tag={tag}"), ("to", invite.get("from")), ("call-id", invite.call_id),
+                ("cseq", "7 UPDATE"), ("p-asserted-identity", '"Борис" <sip:2002@127.0.0.35>'),
+            ]  # fmt: skip
+            pbx.sendto(update.build(), (A, PORT))
+            assert parse(pbx.recv(65535)).status == expected
+        assert call.refresh()["connected"]["number"] == "2002"
+        pbx.sendto(reply(invite, 486, "pbx").build(), (A, PORT))
+        call.wait_ended(3)
 
 
 @pytest.mark.parametrize(
