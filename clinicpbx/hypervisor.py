@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
@@ -17,11 +18,13 @@ from proxmoxer.core import ResourceException
 
 from clinic import vm
 from clinic.model import Clinic
+from clinicpbx import disk_image
 from clinicpbx.errors import ClinicError
 from clinicpbx.site import ApiAccess
 
 T = TypeVar("T")
 TASK_SECONDS = 900
+UPLOAD_SECONDS = 900  # the hypervisor answers only when it has put the whole file aside
 PATIENCE_SECONDS = 60
 logging.getLogger("proxmoxer").setLevel(logging.WARNING)
 
@@ -32,11 +35,16 @@ class Hypervisor:
     def __init__(self, access: ApiAccess, node: str) -> None:
         self._where = f"{access.host}:{access.port}"
         user, _, token = access.token_id.partition("!")
-        self._api = ProxmoxAPI(
-            access.host, port=access.port, user=user, token_name=token, token_value=access.token_secret,
-            verify_ssl=str(access.ca), timeout=30,
-        )  # fmt: skip
+
+        def patient(seconds: int) -> ProxmoxAPI:
+            return ProxmoxAPI(
+                access.host, port=access.port, user=user, token_name=token, token_value=access.token_secret,
+                verify_ssl=str(access.ca), timeout=seconds,
+            )  # fmt: skip
+
+        self._api = patient(30)
         self._node = self._api.nodes(node)
+        self._uploads = patient(UPLOAD_SECONDS).nodes(node)
         self._name = node
 
     def machine(self, vmid: int) -> dict[str, Any] | None:
@@ -46,9 +54,12 @@ class Hypervisor:
             return None
         return {**self._call(self._node.qemu(vmid).config.get), "status": listed[vmid]["status"]}
 
-    def create(self, clinic: Clinic, image: str, ssh_key: str, *, say: Callable[[str], None]) -> bool:
+    def create(
+        self, clinic: Clinic, image: str, ssh_key: str, *, say: Callable[[str], None], image_file: Path | None = None
+    ) -> bool:
         """Make and start the clinic's machine; whether it is new. Interrupted anywhere, the next call goes on.
 
+        `image` is the import volume's file name; where it is missing, `image_file` is uploaded as it.
         A machine of somebody else with the same id is neither started nor changed.
         """
         wanted = clinic.hypervisor.vm
@@ -60,7 +71,7 @@ class Hypervisor:
                 remedy="choose a free number for hypervisor.vm.id in clinic.yml",
             )
         if found is None:
-            self._need_image(clinic, f"{clinic.hypervisor.image_storage}:import/{image}")
+            self._need_image(clinic, image, image_file, say)
             say(f"creating VM {wanted.id} {wanted.name}")
             self._task(lambda: self._node.qemu.post(**vm.creation(clinic, image, ssh_key)))
         fresh = found is None or vm.is_unfinished(found)
@@ -83,15 +94,25 @@ class Hypervisor:
             if self._call(self._node.qemu(vmid).status.current.get)["status"] != "running":
                 raise
 
-    def _need_image(self, clinic: Clinic, volume: str) -> None:
-        storage = self._node.storage(clinic.hypervisor.image_storage)
-        volumes = [v["volid"] for v in self._call(lambda: storage.content.get(content="import"))]
-        if volume not in volumes:
+    def _need_image(self, clinic: Clinic, image: str, file: Path | None, say: Callable[[str], None]) -> None:
+        name = clinic.hypervisor.image_storage
+        volumes = [v["volid"] for v in self._call(lambda: self._node.storage(name).content.get(content="import"))]
+        if f"{name}:import/{image}" in volumes:
+            return
+        if file is None or not file.exists():
             raise ClinicError(
-                f"The hypervisor's storage `{clinic.hypervisor.image_storage}` does not hold {volume}.",
-                remedy="at the clinic, upload the image of this bundle there; a lab takes it when it is made anew:"
-                " lab down, lab up",
-            )
+                f"The hypervisor's storage `{name}` does not hold {name}:import/{image}.",
+                remedy="a lab takes it when it is made anew: lab down, lab up" if file is None
+                else "`clinicpbx bundle image` makes it; the next deploy uploads it",
+            )  # fmt: skip
+        checked = {"checksum": disk_image.checksum(file), "checksum-algorithm": "sha256"}
+
+        def send() -> Any:
+            with file.open("rb") as stream:  # anew at each attempt, from its beginning
+                return self._uploads.storage(name).upload.post(content="import", filename=stream, **checked)
+
+        say(f"uploading {image} ({file.stat().st_size / 1e6:.0f} MB) to the hypervisor's storage {name}")
+        self._task(send)
 
     def _task(self, start: Callable[[], Any]) -> None:
         upid = self._call(start)

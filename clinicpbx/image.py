@@ -35,7 +35,7 @@ def content(root: Path) -> str:
 
 
 def _root(bundle: Bundle, kind: str, packages: Sequence[str], shape: str, progress: Progress) -> Path:
-    recipe = [CUSTOMISE.read_bytes(), *(path.read_bytes() for path in _files(shape))]
+    recipe = [CUSTOMISE.read_bytes(), *(path.read_bytes() for path in files(shape))]
     digest = cache.digest(bundle.digest, kind, " ".join(packages), *recipe)
     target = cache.root() / kind / digest
     if not target.exists():
@@ -49,30 +49,37 @@ def _root(bundle: Bundle, kind: str, packages: Sequence[str], shape: str, progre
 def _make(bundle: Bundle, packages: Sequence[str], shape: str, target: Path, digest: str) -> None:
     log = cache.root() / f"{target.parent.name}.log"
     log.write_text("")
+    sources = [f"deb [signed-by={bundle.key}] copy://{bundle.path} ./"]
     with cache.atomic(target) as room:
-        root = room / "root"
-        command = [
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--format=directory", "--skip=output/mknod"),
-            f"--include={','.join(packages)}",
-            # manuals and translations nobody opens on these machines: smaller, and faster to install
-            "--dpkgopt=path-exclude=/usr/share/man/*",
-            "--dpkgopt=path-exclude=/usr/share/doc/*",
-            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-            "--dpkgopt=path-exclude=/usr/share/locale/*",
-            "--dpkgopt=path-include=/usr/share/locale/ru/*",
-            "--dpkgopt=path-include=/usr/share/locale/locale.alias",
-            "--dpkgopt=force-unsafe-io",  # an unfinished root is thrown away, so nothing need reach the disk in order
-            f'--customize-hook=sh {CUSTOMISE} {shape} "$1" {FILES}',
-            *("", str(root), f"deb [signed-by={bundle.key}] copy://{bundle.path} ./"),
-        ]
-        cache.run(command, what=f"making the {target.parent.name} root", log=log)
-        for name in ("run", "tmp"):  # what the making left in places that are empty at every boot
-            shutil.rmtree(root / name)
-            (root / name).mkdir()
-        (root / "run").chmod(0o755)
-        (root / "tmp").chmod(0o1777)
+        make_root(packages, room / "root", sources, shape, log=log)
         (room / "content").write_text(f"{digest}\n")
 
 
-def _files(shape: str) -> list[Path]:
+def make_root(packages: Sequence[str], root: Path, sources: Sequence[str], shape: str, *hooks: str, log: Path) -> None:
+    """A Debian 13 root at `root` of these packages from these `deb` lines; `hooks` run last (mmdebstrap(1))."""
+    command = [
+        *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--format=directory", "--skip=output/mknod"),
+        f"--include={','.join(packages)}",
+        # manuals and translations nobody opens on these machines: smaller, and faster to install
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        "--dpkgopt=path-include=/usr/share/locale/ru/*",
+        "--dpkgopt=path-include=/usr/share/locale/locale.alias",
+        "--dpkgopt=force-unsafe-io",  # an unfinished root is thrown away, so nothing need reach the disk in order
+        f'--customize-hook=sh {CUSTOMISE} {shape} "$1" {FILES}',
+        *(f"--customize-hook={hook}" for hook in hooks),
+        *("", str(root), *sources),
+    ]
+    cache.run(command, what=f"making the {log.stem} root", log=log)
+    for name in ("run", "tmp"):  # what the making left in places that are empty at every boot
+        shutil.rmtree(root / name)
+        (root / name).mkdir()
+    (root / "run").chmod(0o755)
+    (root / "tmp").chmod(0o1777)
+
+
+def files(shape: str) -> list[Path]:
+    """The files that a shape of root gets, sorted."""
     return sorted(path for path in (FILES / shape).rglob("*") if path.is_file())

@@ -17,7 +17,7 @@ import paramiko
 from clinic import secrets as names
 from clinic import vm
 from clinic.model import Clinic
-from clinicpbx import connection, descriptions
+from clinicpbx import connection, descriptions, disk_image
 from clinicpbx.bundle import Bundle
 from clinicpbx.bundle import ensure as ensure_bundle
 from clinicpbx.errors import ClinicError
@@ -69,7 +69,8 @@ class Night:
 
         A VM that differs is left as it is. A new one has a new host key: the pin of the one before it goes.
         """
-        fresh = self.hypervisor.create(self.clinic, self.image, self.ssh_key, say=self.notes.append)
+        file = None if self.site.is_lab else disk_image.place(self.bundle)  # the lab's hypervisor brings its own
+        fresh = self.hypervisor.create(self.clinic, self.image, self.ssh_key, say=self.notes.append, image_file=file)
         if fresh:
             self.site.known_hosts.write_text("")
         connection.wait_for_ssh(str(self.clinic.networks.management.pbx))
@@ -88,7 +89,7 @@ class Night:
 
 
 def image_name(bundle: Bundle) -> str:
-    return f"clinic-pbx-{bundle.digest[:12]}.qcow2"
+    return disk_image.name(bundle)
 
 
 @cache

@@ -12,7 +12,7 @@ from clinicpbx.bundle.cache import Progress, quiet
 from clinicpbx.bundle.lock import Lock, Pinned
 from clinicpbx.errors import ClinicError
 
-RECIPE = "1"  # raise when the layout of the finished bundle changes
+RECIPE = "2"  # raise when the layout of the finished bundle changes
 UPDATE = "clinicpbx bundle update"
 
 
@@ -21,10 +21,12 @@ class Bundle:
     """A finished bundle.
 
     path      a signed flat repository of every package (image, PBX, tools): `deb [signed-by=KEY] file:PATH ./`
-    digest    16 hex digits of its content
+    digest    16 hex digits of its content, `disk` apart
     key       the public key that signs it
-    packages  every package in it, pinned
+    packages  every package in it, pinned, `disk` apart
     pbx       the names the PBX needs beyond the image; they are also a signed repository of their own, `pbx_path`
+    disk      what a bootable disk needs beyond the image, only: a signed repository of its own, `disk_path`, so that
+              another kernel leaves the lab's roots as they are
     warnings  pins that had left the mirror and were replaced by the nearest (never in production)
     """
 
@@ -34,11 +36,17 @@ class Bundle:
     packages: tuple[Pinned, ...]
     pbx: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    disk: tuple[Pinned, ...] = ()
 
     @property
     def pbx_path(self) -> Path:
         """The repository to send to the PBX: what it needs beyond its image, nothing else."""
         return self.path / "pbx"
+
+    @property
+    def disk_path(self) -> Path:
+        """The repository of what a disk needs to boot by itself: kernel, boot loader."""
+        return self.path / "disk"
 
 
 def ensure(lock_path: Path, *, production: bool, progress: Progress = quiet, verify: bool = False) -> Bundle:
@@ -94,9 +102,9 @@ def _opened(place: Path, progress: Progress, verify: bool) -> Bundle:
     facts = json.loads((place / "bundle.json").read_text())
     for warning in facts["warnings"]:
         progress(f"WARNING: not the pinned one: {warning}")
-    packages = tuple(Pinned(*entry) for entry in facts["packages"])
+    packages, disk = (tuple(Pinned(*entry) for entry in facts[name]) for name in ("packages", "disk"))
     key = place / repository.KEY_NAME
-    return Bundle(place, facts["digest"], key, packages, tuple(facts["pbx"]), tuple(facts["warnings"]))
+    return Bundle(place, facts["digest"], key, packages, tuple(facts["pbx"]), tuple(facts["warnings"]), disk)
 
 
 def _make(
@@ -144,24 +152,32 @@ def _write(
     warnings: tuple[str, ...],
     progress: Progress,
 ) -> None:
-    packages = tuple(sorted((*used.packages, *rebuilt)))
-    progress(f"checking, indexing and signing {len(packages)} packages")
+    everything = tuple(sorted((*used.packages, *rebuilt)))
+    progress(f"checking, indexing and signing {len(everything)} packages")
     with cache.atomic(target) as room:
-        repository.write(room, packages)
-        image, together = resolve.installed_sets(room, wanted)
+        (room / "all").mkdir()
+        repository.write(room / "all", everything)
+        image, together, tools, disk = resolve.installed_sets(room / "all", wanted)
+        cache.remove_tree(room / "all")
+        booting = disk - image - together - tools
+        packages = [package for package in everything if package.name not in booting]
+        boot = [package for package in everything if package.name in booting]
         beyond = sorted(together - image)
-        (room / "pbx").mkdir()
-        repository.write(room / "pbx", [package for package in packages if package.name in set(beyond)])
+        repository.write(room, packages)
+        for name, part in (("pbx", [package for package in packages if package.name in set(beyond)]), ("disk", boot)):
+            (room / name).mkdir()
+            repository.write(room / name, part)
         facts = {
             "digest": cache.digest(*(package.line() for package in packages)),
             "pbx": beyond,
             "warnings": warnings,
             "packages": [[one.name, one.version, one.sha256, one.origin] for one in packages],
+            "disk": [[one.name, one.version, one.sha256, one.origin] for one in boot],
         }
         (room / "bundle.json").write_text(json.dumps(facts, indent=0))
         (room / "bundle.lock").write_text(used.text())
         names = ["pool", "Packages", "Packages.gz", "Release", "InRelease", repository.KEY_NAME, "bundle.json"]
-        repository.stamp(room, [*names, "pbx"])
+        repository.stamp(room, [*names, "pbx", "disk"])
 
 
 def _left(lost: list[str]) -> ClinicError:

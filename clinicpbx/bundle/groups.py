@@ -24,17 +24,21 @@ class Rebuild:
 
 @dataclass(frozen=True)
 class Groups:
-    """Names asked for: `image` boots, `pbx` is installed upon it, `tools` is the lab's own root."""
+    """Names asked for: `image` boots, `pbx` is installed upon it, `tools` is the lab's own root.
+
+    `disk` makes of the image a disk that boots by itself; only a real hypervisor needs it.
+    """
 
     rebuild: Rebuild
     image: tuple[str, ...]
     pbx: tuple[str, ...]
     tools: tuple[str, ...]
+    disk: tuple[str, ...]
     text: str
 
     def sets(self) -> tuple[tuple[str, ...], ...]:
         """The sets that are installed together, each resolved by itself."""
-        return self.image, self.image + self.pbx, self.tools
+        return self.image, self.image + self.pbx, self.tools, self.image + self.disk
 
 
 def load(path: Path = PATH) -> Groups:
@@ -44,4 +48,5 @@ def load(path: Path = PATH) -> Groups:
     rebuild = Rebuild(
         recipe["source"], recipe["series"], tuple(recipe["suites"]), recipe["suffix"], tuple(recipe["packages"])
     )
-    return Groups(rebuild, tuple(data["image"]), tuple(data["pbx"]), tuple(data["tools"]), text)
+    image, pbx, tools, disk = (tuple(data[name]) for name in ("image", "pbx", "tools", "disk"))
+    return Groups(rebuild, image, pbx, tools, disk, text)

@@ -61,17 +61,16 @@ def _pin(name: str, version: str, index: Mapping[str, list[Available]]) -> Pinne
     raise ClinicError(f"{name} {version} is in no index", remedy="run again: the mirror changed meanwhile")
 
 
-def installed_sets(repository_path: Path, groups: Groups) -> tuple[set[str], set[str]]:
-    """The names installed by the image alone, and by image and PBX together, from the finished repository only."""
+def installed_sets(repository_path: Path, groups: Groups) -> list[set[str]]:
+    """The names that each set of the groups installs, in their order, from the finished repository only."""
     key = repository_path / repository.KEY_NAME
     with cache.atomic(cache.root() / "apt-check") as home:
         apt = Apt(home, f"deb [signed-by={key}] file:{repository_path} ./\n")
         apt.refresh()
         try:
-            image, pbx, _tools = ({name for name, _ in apt.resolve(packages)} for packages in groups.sets())
+            return [{name for name, _ in apt.resolve(packages)} for packages in groups.sets()]
         except ClinicError as error:
             message = f"bundle.lock does not hold all that packages.yml asks for: {error.message}"
             raise ClinicError(
                 message, remedy="`clinicpbx bundle update`, then review the diff of bundle.lock"
             ) from None
-    return image, pbx

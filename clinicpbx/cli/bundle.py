@@ -1,4 +1,4 @@
-"""Commands about the bundle: make it, renew its lock, hash it again, list it."""
+"""Commands about the bundle: make it, renew its lock, hash it again, list it, make its disk image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from clinicpbx import bundle as bundles
+from clinicpbx import disk_image
 from clinicpbx.bundle import Bundle
 
 app = typer.Typer(add_completion=False, help="The signed package repository everything is installed from.")
 
 LOCK = Path(__file__).resolve().parents[2] / "bundle.lock"
+
+UPLOAD = """\
+`clinicpbx deploy CLINIC --at clinic` uploads it when it makes the machine. By hand, STORE being the description's
+hypervisor.image_storage, whose content types must include Import (Datacenter > Storage):
+  1. scp {path} root@HYPERVISOR:/var/tmp/
+  2. ssh root@HYPERVISOR 'cd /var/tmp && echo "{checksum}  {name}" | sha256sum -c &&
+     mkdir -p $(dirname $(pvesm path STORE:import/{name})) && mv {name} $(pvesm path STORE:import/{name})'
+  3. ssh root@HYPERVISOR pvesm list STORE --content import
+or in the web interface: node > STORE > Import > Upload, with SHA-256 as the hash algorithm."""
 
 LockPath = Annotated[Path, typer.Option("--lock", help="The lock file")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -56,6 +66,20 @@ def update(lock: LockPath = LOCK, as_json: Json = False) -> None:
 
 
 @app.command()
+def image(lock: LockPath = LOCK, as_json: Json = False) -> None:
+    """Make the bootable disk image for a real hypervisor, or find it in the cache; say how it gets there."""
+    bundle = _ensure(lock, False, verify=False)
+    path = disk_image.ensure(bundle, _say)
+    size, checksum = path.stat().st_size, disk_image.checksum(path)
+    if as_json:
+        print(json.dumps({"path": str(path), "size": size, "sha256": checksum}))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{path}\n{size} bytes ({size / 1e6:.0f} MB), SHA-256 {checksum}\n", markup=False)
+    console.print(UPLOAD.format(path=path, name=path.name, checksum=checksum), markup=False)
+
+
+@app.command()
 def show(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False) -> None:
     """List the packages of the bundle, and which of them the PBX adds to its image."""
     bundle = _ensure(lock, nearest, verify=False)
@@ -69,6 +93,9 @@ def show(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False)
             package.name, package.version, package.origin or "main", "yes" if package.name in beyond else "",
         )  # fmt: skip
     Console(highlight=False).print(table)
+    made = disk_image.place(bundle)
+    state = f"{made}, SHA-256 {disk_image.checksum(made)}" if made.exists() else "not made: clinicpbx bundle image"
+    Console(highlight=False, soft_wrap=True).print(f"disk image for a real hypervisor: {state}", markup=False)
 
 
 def _ensure(lock: Path, nearest: bool, *, verify: bool) -> Bundle:
@@ -83,7 +110,9 @@ def _report(bundle: Bundle, as_json: bool) -> None:
     if as_json:
         packages = [{"name": p.name, "version": p.version, "sha256": p.sha256, "origin": p.origin or "main"}
                     for p in bundle.packages]  # fmt: skip
+        made = disk_image.place(bundle)
         facts = {"digest": bundle.digest, "path": str(bundle.path), "key": str(bundle.key), "pbx": bundle.pbx,
+                 "disk": [p.name for p in bundle.disk], "disk_image": str(made) if made.exists() else None,
                  "warnings": bundle.warnings, "packages": packages}  # fmt: skip
         print(json.dumps(facts, indent=1))
     else:

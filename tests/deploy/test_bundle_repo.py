@@ -20,7 +20,7 @@ from clinicpbx.errors import ClinicError
 
 pytestmark = pytest.mark.skipif(shutil.which("apt-ftparchive") is None, reason="needs Debian's apt-utils")
 RECIPE = groups.Rebuild("exchange", "1:22.", ("sid",), "+clinic1", ("exchange",))
-GROUPS = groups.Groups(RECIPE, ("shell",), ("exchange", "hello"), ("exchange",), "groups")
+GROUPS = groups.Groups(RECIPE, ("shell",), ("exchange", "hello"), ("exchange",), ("kernel",), "groups")
 SOURCE = SourcePin("exchange", "1:22.1-1", "ee" * 32)
 
 
@@ -79,6 +79,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     deb(made.pool, "library", "1.0")
     deb(made.pool, "hello", "2.0", "Depends: library", "Recommends: unwanted")
     deb(made.pool, "unwanted", "1.0")
+    deb(made.pool, "kernel", "6.12", "Depends: initrd, library")
+    deb(made.pool, "initrd", "1.0")
     made.publish()
     ours = deb(tmp_path, "exchange", "1:22.1-1+clinic1", "Depends: library")
     place = pool.place(cache.sha256(ours))
@@ -112,13 +114,16 @@ def names(lock_text: str) -> list[str]:
 
 
 def test_an_update_pins_every_dependency_and_nothing_recommended_and_a_second_changes_nothing(locked: Path) -> None:
-    assert names(locked.read_text()) == ["apt", "base-files", "hello", "library", "shell"]
+    assert names(locked.read_text()) == ["apt", "base-files", "hello", "initrd", "kernel", "library", "shell"]
     assert build.update(locked) == ""
 
 
 def test_the_bundle_is_a_signed_repository_apt_installs_from(locked: Path, tmp_path: Path) -> None:
     bundle = build.ensure(locked, production=True)
-    assert sorted(package.name for package in bundle.packages) == sorted([*names(locked.read_text()), "exchange"])
+    boots = {"initrd", "kernel"}
+    pinned = set(names(locked.read_text()))
+    assert {package.name for package in bundle.packages} == {*pinned, "exchange"} - boots
+    assert {package.name for package in bundle.disk} == boots
     assert bundle.pbx == ("exchange", "hello", "library")
     assert [path.name for path in build.pbx_files(bundle)] == [
         "exchange_22.1-1+clinic1.deb",
@@ -209,7 +214,7 @@ def test_an_interrupted_download_goes_on_where_it_was(locked: Path, mirror: Mirr
     half.write_bytes((mirror.pool / "hello_2.0_all.deb").read_bytes()[:100])
     said: list[str] = []
     build.ensure(locked, production=True, progress=said.append)
-    assert any("of 4 " in line for line in said), said
+    assert any("of 6 " in line for line in said), said
 
 
 def test_a_pin_that_left_the_mirror_stops_production_and_warns_the_lab(locked: Path, mirror: Mirror) -> None:
@@ -238,7 +243,7 @@ def test_a_pin_that_left_the_mirror_stops_production_and_warns_the_lab(locked: P
 def test_a_package_that_was_asked_for_but_never_pinned_names_the_remedy(
     locked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = groups.Groups(RECIPE, ("shell", "unwanted"), GROUPS.pbx, GROUPS.tools, "other")
+    more = groups.Groups(RECIPE, ("shell", "unwanted"), GROUPS.pbx, GROUPS.tools, GROUPS.disk, "other")
     monkeypatch.setattr(groups, "load", lambda: more)
     with pytest.raises(ClinicError, match=r"unwanted(.|\n)*clinicpbx bundle update"):
         build.ensure(locked, production=True)

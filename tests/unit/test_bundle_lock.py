@@ -85,7 +85,8 @@ def test_changes_name_replaced_new_and_dropped_packages_and_the_source() -> None
 def test_the_projects_lock_pins_what_the_groups_ask_for_and_names_no_address() -> None:
     pinned = lock.read(ROOT / "bundle.lock")
     wanted = groups.load()
-    absent = {*wanted.image, *wanted.pbx, *wanted.tools} - set(wanted.rebuild.packages) - set(pinned.versions())
+    asked = {*wanted.image, *wanted.pbx, *wanted.tools, *wanted.disk}
+    absent = asked - set(wanted.rebuild.packages) - set(pinned.versions())
     assert not absent
     assert pinned.source.version.startswith(wanted.rebuild.series)
     assert "://" not in pinned.text()
