@@ -1,6 +1,7 @@
 """The phone models a clinic may use and what each can carry.
 
-Sources: Grandstream's and Yealink's data sheets and administration guides, as collected in the project's facts; no
+Sources: Grandstream's administration guides for the GRP, GXP and HT families; the counts of Yealink and GRP260x are
+unconfirmed. No
 hardware was tested. A model missing here is a mistake in the description, because its keys could not be checked.
 """
 

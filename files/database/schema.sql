@@ -4,6 +4,10 @@
 
 SET client_min_messages = warning;
 
+-- A later change is a numbered block of ALTERs at the end, guarded by schema_version.
+CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY, applied timestamptz NOT NULL DEFAULT now());
+INSERT INTO schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+
 CREATE TABLE IF NOT EXISTS cdr (
     start timestamptz NOT NULL, answer timestamptz, "end" timestamptz,
     clid text NOT NULL, src text NOT NULL, dst text NOT NULL, dcontext text NOT NULL,
@@ -64,7 +68,9 @@ CREATE TABLE IF NOT EXISTS ledger_rejects (
 );
 
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, "clinic-ledger", reports;
--- The ledger adds; it can neither change nor remove a record.
-GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO "clinic-ledger";
-GRANT UPDATE ON ledger_offsets TO "clinic-ledger";
+-- The ledger adds; it can neither change, remove nor read a record. ON CONFLICT needs to see the columns it names.
+GRANT INSERT ON cdr, cel, queue_log, missed_calls, ledger_rejects TO "clinic-ledger";
+GRANT SELECT (head, position) ON cdr, cel, queue_log TO "clinic-ledger";
+GRANT SELECT (linkedid) ON missed_calls TO "clinic-ledger";
+GRANT SELECT, INSERT, UPDATE ON ledger_offsets TO "clinic-ledger";
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO reports;

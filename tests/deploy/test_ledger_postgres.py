@@ -371,6 +371,7 @@ def test_roles_can_do_their_work_and_no_more(database: Postgres) -> None:
         ("reports", "INSERT INTO missed_calls VALUES ('x', now(), '', '', '', '', 1)"),
         ("reports", "CREATE TABLE mine (a int)"),
         ("reports", "UPDATE ledger_offsets SET position = 0"),
+        ("clinic-ledger", "SELECT src FROM cdr"),
         ("clinic-ledger", "UPDATE cdr SET src = ''"),
         ("clinic-ledger", "DELETE FROM cel"),
         ("clinic-ledger", "UPDATE queue_log SET agent = ''"),
