@@ -168,9 +168,14 @@ def _result(
     phases: dict[str, dict[str, Any]] = {}
     for op_hash, (phase, _) in names.items():
         meta = planned[op_hash]
-        facts = phases.setdefault(phase, {"changed": 0, "unchanged": 0, "seconds": 0.0})
-        changed = meta.will_change if dry or not meta.is_complete() else meta.did_change()
-        facts["changed" if changed else "unchanged"] += 1
+        facts = phases.setdefault(phase, {"changed": 0, "unchanged": 0, "not_done": 0, "seconds": 0.0})
+        if dry:
+            kind = "changed" if meta.will_change else "unchanged"
+        elif not meta.is_complete() or not meta.did_succeed():
+            kind = "not_done"  # it failed, or was never reached
+        else:
+            kind = "changed" if meta.did_change() else "unchanged"
+        facts[kind] += 1
         facts["seconds"] = round(progress.seconds.get(phase, 0.0), 2)
     return {
         "clinic": night.clinic.name,
@@ -178,6 +183,7 @@ def _result(
         "dry": dry,
         "changed": sum(f["changed"] for f in phases.values()),
         "unchanged": sum(f["unchanged"] for f in phases.values()),
+        "not_done": sum(f["not_done"] for f in phases.values()),
         "failed": progress.failed,
         "phases": phases,
         "diff": list(trees.preview) if dry else [],
@@ -196,7 +202,7 @@ def _nothing_there(night: Any) -> dict[str, Any]:
     diff += [f"+ generation {night.generation.digest[:12]}: {path}" for path in sorted(night.generation.tree)]
     return {
         "clinic": night.clinic.name, "site": night.site.name, "dry": True, "changed": len(diff), "unchanged": 0,
-        "failed": [], "phases": {}, "diff": diff, "generation": night.generation.digest,
+        "not_done": 0, "failed": [], "phases": {}, "diff": diff, "generation": night.generation.digest,
     }  # fmt: skip
 
 

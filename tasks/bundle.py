@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shlex
 import tarfile
@@ -22,6 +23,12 @@ KEY = "/usr/share/keyrings/clinicpbx-bundle.gpg"
 # cut short is completed: apt refuses to work before that.
 _COMPLETED = "timeout 600 sh -c 'until dpkg --configure -a; [ $? -ne 2 ]; do sleep 1; done' >/dev/null 2>&1"
 
+# When an installation fails, files that are not what the signed index says are removed: the next run sends them.
+_DAMAGED_DROPPED = (
+    f'cd {HOME} && awk \'$1 == "Filename:" {{f = $2}} $1 == "SHA256:" {{print $2 "  " f}}\' Packages'
+    " | sha256sum --check 2>/dev/null | sed -n 's/: FAILED.*//p' | xargs -r rm -f --"
+)
+
 
 class Installed(FactBase[dict[str, str]]):
     """Package to version of everything dpkg has installed completely."""
@@ -37,15 +44,26 @@ class Installed(FactBase[dict[str, str]]):
 
 
 class Held(FactBase[list[str]]):
-    """Files of the bundle that the PBX holds, with their sizes as `size name`."""
+    """What the PBX holds of the bundle: `size name` of packages, `SHA-256 name` of the indexes at the top.
+
+    A package's name has its version; an index of another bundle has the same name, and often the same size.
+    """
 
     default = list
 
     def command(self) -> str:
-        return f"cd {HOME} 2>/dev/null && find . -type f -printf '%s %P\\n' || true"
+        packages, indexes = (
+            "find . -mindepth 2 -type f -printf '%s %P\\n'",
+            "find . -maxdepth 1 -type f -exec sha256sum {} +",
+        )
+        return f"cd {HOME} 2>/dev/null && {{ {packages}; {indexes}; }} || true"
 
     def process(self, output: list[str]) -> list[str]:
-        return output
+        return [f"{mark} {name.removeprefix('./')}" for mark, name in (line.split(None, 1) for line in output)]
+
+
+def _mark(name: str, path: Path) -> str:
+    return f"{path.stat().st_size if '/' in name else hashlib.sha256(path.read_bytes()).hexdigest()} {name}"
 
 
 @operation()
@@ -54,7 +72,7 @@ def held(bundle: Bundle) -> Generator[FunctionCommand, None, None]:
     local = {str(p.relative_to(bundle.pbx_path)): p for p in sorted(bundle.pbx_path.rglob("*")) if p.is_file()}
     found = host.get_fact(Held)
     there = set(found)
-    lacking = {name: path for name, path in local.items() if f"{path.stat().st_size} {name}" not in there}
+    lacking = {name: path for name, path in local.items() if _mark(name, path) not in there}
     if not lacking:
         host.noop("the bundle is there")
         return
@@ -81,7 +99,7 @@ def installed(bundle: Bundle) -> Generator[StringCommand, None, None]:
     )
     yield StringCommand(
         f"DEBIAN_FRONTEND=noninteractive apt-get install {options} {' '.join(map(shlex.quote, missing))};"
-        " status=$?; rm -f /usr/sbin/policy-rc.d; exit $status"
+        f" status=$?; rm -f /usr/sbin/policy-rc.d; [ $status = 0 ] || {{ {_DAMAGED_DROPPED}; }}; exit $status"
     )
 
 

@@ -88,11 +88,11 @@ def _summary(console: Any, result: dict[str, Any]) -> None:
     for phase, facts in result["phases"].items():
         console.print(
             f"  {phase:<18} {facts['changed']:>3} changed  {facts['unchanged']:>3} unchanged"
-            f"  {facts['seconds']:>6.2f} s"
+            f"  {facts['seconds']:>6.2f} s" + (f"  {facts['not_done']} not done" if facts["not_done"] else "")
         )
     verb = "would change" if result["dry"] else "changed"
     console.print(
         f"{result['changed']} {verb}, {result['unchanged']} unchanged, {len(result['failed'])} failed,"
-        f" {result['seconds']} s ({result['site']})",
+        f" {result['not_done']} not done, {result['seconds']} s ({result['site']})",
         style="bold red" if result["failed"] else "bold green",
     )

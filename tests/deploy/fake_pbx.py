@@ -56,10 +56,11 @@ class FakePbx:
             return json.dumps({p: self._look(p) for p in wanted if p in self.files})
         if text.startswith("dpkg-query"):
             return "\n".join(f"installed {name} {version}" for name, version in self.packages.items())
-        if "find . -type f" in text:
+        if "find . -mindepth 2" in text:
             home = f"{bundle.HOME}/"
-            held = [(p, f) for p, f in self.files.items() if p.startswith(home)]
-            return "\n".join(f"{len(f[0])} {p.removeprefix(home)}" for p, f in held)
+            held = {p.removeprefix(home): f[0] for p, f in self.files.items() if p.startswith(home)}
+            marks = {n: str(len(d)) if "/" in n else hashlib.sha256(d).hexdigest() for n, d in held.items()}
+            return "\n".join(f"{mark} {name if '/' in name else './' + name}" for name, mark in marks.items())
         if "psql -X -Atc" in text:
             return json.dumps(self.marks)
         if "/etc/localtime" in text and "stat" in text:

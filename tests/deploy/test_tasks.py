@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,9 @@ def clinic() -> Clinic:
 @pytest.fixture
 def packages(tmp_path: Path) -> Bundle:
     home = tmp_path / "bundle"
-    (home / "pbx").mkdir(parents=True)
+    (home / "pbx" / "pool").mkdir(parents=True)
     (home / "pbx" / "Packages").write_text("index")
-    (home / "pbx" / "asterisk_22.deb").write_bytes(b"a" * 70_000)
+    (home / "pbx" / "pool" / "asterisk_22.deb").write_bytes(b"a" * 70_000)
     (home / "key.gpg").write_bytes(b"key")
     pins = tuple(Pinned(name, version, "0" * 64) for name, version in (("asterisk", "1:22.1~x+1"), ("bash", "5")))
     return Bundle(home, "0123456789abcdef", home / "key.gpg", pins, ("asterisk",))
@@ -120,10 +122,32 @@ def test_bundle_is_the_only_source_and_installs_before_services_may_start(run: R
 
 def test_only_missing_files_of_the_bundle_are_sent(run: Run, pbx: FakePbx, packages: Bundle) -> None:
     run()
-    (packages.pbx_path / "sngrep_1.deb").write_bytes(b"s" * 300)
+    (packages.pbx_path / "pool" / "sngrep_1.deb").write_bytes(b"s" * 300)
     run()
     sent = b"".join(pbx.sent)
     assert b"sngrep_1.deb" in sent and b"asterisk_22.deb" not in sent
+
+
+def test_index_of_another_bundle_is_sent_though_its_size_is_the_same(run: Run, pbx: FakePbx, packages: Bundle) -> None:
+    run()
+    (packages.pbx_path / "Packages").write_text("other")
+    assert run() == ["The bundle is on the PBX"]
+    assert pbx.files[f"{bundle.HOME}/Packages"][0] == b"other"
+
+
+def test_damaged_package_is_removed_so_that_the_next_run_sends_it(tmp_path: Path) -> None:
+    """The real command, with the shell, awk and sha256sum that the PBX has."""
+    (tmp_path / "pool").mkdir()
+    stanzas = ""
+    for name in ("good", "damaged"):
+        (tmp_path / "pool" / f"{name}_1+x.deb").write_text(name)
+        stanzas += (
+            f"Package: {name}\nFilename: pool/{name}_1+x.deb\nSize: 4\nSHA256: {sha256(name.encode()).hexdigest()}\n\n"
+        )
+    (tmp_path / "Packages").write_text(stanzas)
+    (tmp_path / "pool" / "damaged_1+x.deb").write_text("DAMAGED")
+    subprocess.run(["sh", "-c", bundle._DAMAGED_DROPPED.replace(bundle.HOME, str(tmp_path))], check=True, timeout=10)
+    assert [p.name for p in (tmp_path / "pool").iterdir()] == ["good_1+x.deb"]
 
 
 def test_each_uplink_routes_its_own_address(run: Run, pbx: FakePbx, clinic: Clinic) -> None:
