@@ -36,9 +36,9 @@ class RefusedError(Exception):
 
 
 def receive(digest: str) -> Path:
-    """Unpack standard input to a directory of its own. A generation that is complete already is kept as it is."""
+    """Unpack standard input to a directory of its own. One that is whole is kept, one that was edited is replaced."""
     target = HOME / digest
-    if target.is_dir():
+    if target.is_dir() and _digest_of(target) == digest:
         return target
     partial = HOME / f".partial-{digest}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -54,7 +54,14 @@ def receive(digest: str) -> Path:
         shutil.chown(path, "root", "asterisk")
         path.chmod(0o750 if path.is_dir() else 0o640)
         os.utime(path)
-    partial.rename(target)
+    if target.is_dir():
+        edited = HOME / f".edited-{digest}"
+        shutil.rmtree(edited, ignore_errors=True)
+        target.rename(edited)
+        partial.rename(target)
+        shutil.rmtree(edited)
+    else:
+        partial.rename(target)
     return target
 
 

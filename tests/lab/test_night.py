@@ -95,6 +95,14 @@ def test_generations_are_listed_compared_and_switched_back(case: Case, deployed:
     assert case.json("deploy", str(case.file))["changed"] == 0
 
 
+def test_configuration_edited_on_the_pbx_is_shown_and_put_right(case: Case, deployed: dict[str, object]) -> None:
+    case.pbx("sed -i 's/^retry = 1/retry = 9/' /var/lib/clinicpbx/generations/current/queues.conf")
+    look = case.json("deploy", str(case.file), "--dry")
+    assert "-retry = 9" in look["diff"] and "+retry = 1" in look["diff"]
+    assert case.json("deploy", str(case.file))["changed"] == 1
+    assert case.json("deploy", str(case.file))["changed"] == 0
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "complaint"),
     [
