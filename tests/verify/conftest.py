@@ -129,6 +129,12 @@ def calling_in(locks: Locks) -> Callable[..., contextlib.AbstractContextManager[
 
 
 @pytest.fixture(scope="session")
+def own_number(locks: Locks) -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """`with own_number("4001")`: nobody else calls that person's public number meanwhile."""
+    return lambda ext: locks.hold(f"person-{ext}", alone=True)
+
+
+@pytest.fixture(scope="session")
 def faults(place: Place, locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
     """`with faults("provider-503", "north")`: alone with the trunk, broken within the block, mended after it."""
 

@@ -194,8 +194,9 @@ def test_pick_up(phones: Phones, colleagues: list[str], evidence: Evidence, cont
     proves="CASE: the clinic before; issue: every call that no human answered",
 )  # fmt: skip
 def test_a_picked_up_call_is_not_missed(
-    phones: Phones, pstn: Pstn, pbx: Pbx, clinic: Clinic, calling_in: Lock, evidence: Evidence, control: Control
-) -> None:
+    phones: Phones, pstn: Pstn, pbx: Pbx, clinic: Clinic, calling_in: Lock, own_number: Lock,
+    evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
     """Ensure that supervisors are not sent after patients who were served."""
     fitting = [
         (n, d.to) for n, (t, d) in clinic.dids.items() if t.enabled and d.to in clinic.by_ext
@@ -205,7 +206,7 @@ def test_a_picked_up_call_is_not_missed(
     did, owner = fitting[0]
     assert owner
     taker = next(p.ext for p in clinic.people if p.ext != owner and p.role in (Role.DOCTOR, Role.STAFF))
-    with calling_in(clinic.dids[did][0].name):
+    with calling_in(clinic.dids[did][0].name), own_number(owner):
         served, given_up = pstn.number(), pstn.number()
         call = pstn.call(did, served, tone=440)
         phones.ringing(owner, caller=served[-10:])

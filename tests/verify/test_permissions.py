@@ -108,6 +108,7 @@ def test_inbound_cannot_reach_a_trunk(
     clinic: Clinic,
     pbx: Pbx,
     using: Lock,
+    own_number: Lock,
     evidence: Evidence,
     control: Control,
 ) -> None:
@@ -143,7 +144,8 @@ def test_inbound_cannot_reach_a_trunk(
         assert not pstn.reached(outside, since), "the call went out to the public network"
         rung = phones.numbers_rung(clinic.people[0].ext, since)
         assert not rung, f"{clinic.people[0].ext} rang, called by {rung}"
-        with control(f"{did}, which is the clinic's, is not rejected"):
+        owner = clinic.dids[did][1].to or ""
+        with own_number(owner), control(f"{did}, which is the clinic's, is not rejected"):
             assert rejected(did if trunk.number_format == "plus" else did.lstrip("+"))
 
 
