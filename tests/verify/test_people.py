@@ -237,6 +237,7 @@ def test_parking(
     middle = phones.ringing(other, caller=one)
     middle.answer(tone=620)
     call.wait_answered(3)
+    call.wait_tone(620, 3)  # joined: nobody transfers within the first milliseconds
     result = middle.transfer_blind(park, timeout=6)
     assert result["ok"], f"REFER to {park} was answered with {result}"
 
