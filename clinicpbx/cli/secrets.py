@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated
 
 import typer
@@ -42,13 +43,18 @@ def list_(clinic: ClinicName, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(clinic: ClinicName, name: Annotated[str, typer.Argument(help="An extension, or a name from `list`")]) -> None:
-    """Reveal one secret.
+def show(
+    words: Annotated[list[str], typer.Argument(metavar="[CLINIC] NAME", help="An extension, or a name from `list`")],
+) -> None:
+    """Reveal one secret. Without CLINIC it is the case's, or that of CLINICPBX_CLINIC.
 
-    Example: clinicpbx secrets show case 2001
+    Example: clinicpbx secrets show 2001; clinicpbx secrets show family 2001
     """
+    if len(words) > 2:
+        raise typer.BadParameter("one clinic and one name at most")
+    clinic = words[0] if len(words) == 2 else os.environ.get("CLINICPBX_CLINIC", "case")
     have = Store(descriptions.find(clinic).parent).load()
-    wanted = names.explain(name)
+    wanted = names.explain(words[-1])
     if wanted not in have:
         raise ClinicError(f"There is no secret `{wanted}`.", remedy=f"clinicpbx secrets list {clinic}")
     typer.echo(have[wanted])
