@@ -6,6 +6,7 @@ The tests of this file build on each other, as the night does.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -160,15 +161,19 @@ def test_interrupted_deploy_converges(case: Case, deployed: dict[str, object]) -
     """Ctrl-C at any moment: the configuration is either the old or the new one, and the next run completes it."""
     old = case.file.read_text()
     case.file.write_text(old.replace("max_callers: 30", "max_callers: 31"))
-    for delay in (0.9, 1.4, 1.9):
+    endings = []
+    for delay in (0.5, 0.9, 1.4):
         started = subprocess.Popen(
             [sys.executable, "-m", "clinicpbx", "deploy", str(case.file)],
             cwd=ROOT, env=case.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            # a background shell hands down an ignored SIGINT: then nothing would be interrupted
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         time.sleep(delay)
-        started.send_signal(2)
-        started.wait(60)
+        started.send_signal(signal.SIGINT)
+        endings.append(started.wait(60))
         assert "operators" in case.asterisk("queue show")
+    assert endings[0] != 0, f"no deploy was interrupted: {endings}"
     case.json("deploy", str(case.file))
     assert "max 31" in case.asterisk("queue show operators")
     case.file.write_text(old)
