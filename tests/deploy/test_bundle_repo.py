@@ -144,7 +144,7 @@ def test_the_bundle_is_a_signed_repository_apt_installs_from(locked: Path, tmp_p
 
 def test_another_key_does_not_sign_the_bundle(locked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = build.ensure(locked, production=True)
-    monkeypatch.setenv("CLINICPBX_CACHE", str(tmp_path / "other-machine"))
+    monkeypatch.setenv("CLINICPBX_CACHE", str(tmp_path / "other"))
     subprocess.run(["gpg", "--homedir", repository.signing_key(), "--output", tmp_path / "other.gpg", "--export"],
                    check=True)  # fmt: skip
     apt = Apt(tmp_path / "client", f"deb [signed-by={tmp_path}/other.gpg] file:{bundle.path} ./\n")
