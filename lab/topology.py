@@ -90,6 +90,10 @@ def derive(plan: LabPlan, lab: int) -> Topology:
             Port("hv", "eng", bridge=devices["management"]),
         ),
         Cable(
+            Port("eng", "voice", _engineer_voice(plan, phones)),
+            Port("hv", "engv", bridge=devices["voice"]),
+        ),
+        Cable(
             Port("phones", "eth0", tuple(IPv4Interface((a, plan.voice.prefixlen)) for a in phones)),
             Port("hv", "phones", bridge=devices["voice"]),
         ),
@@ -211,6 +215,13 @@ def _engineer(plan: LabPlan) -> IPv4Address:
     taken = {plan.hypervisor.api, plan.pbx[0], plan.management.network_address + 1}
     hosts = (host for host in list(plan.management.hosts())[4:] if host not in taken)
     return next(hosts)
+
+
+def _engineer_voice(plan: LabPlan, phones: tuple[IPv4Address, ...]) -> tuple[IPv4Interface, ...]:
+    """The engineer's place on the voice network, a telephone's socket at the clinic: the first address nobody has."""
+    taken = {*phones, plan.pbx[1], plan.voice.network_address + 1}
+    free = next((host for host in plan.voice.hosts() if host not in taken), None)
+    return (IPv4Interface((free, plan.voice.prefixlen)),) if free else ()
 
 
 def _phones(plan: LabPlan) -> tuple[IPv4Address, ...]:

@@ -49,8 +49,9 @@ class Pool:
         }
         pool = cls(path)
         pool.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches who started it, and it ends the pool when it is done
+        )  # fmt: skip
         pool.stats()
         return pool
 
@@ -111,8 +112,8 @@ class Pool:
     # -- agents --------------------------------------------------------------------------------------------------
 
     def add_agent(self, bind_ip: str, port: int = 5060, **options: Any) -> str:
-        """Options: user, password, server ("ip" or "ip:port"), name, auth_user, domain, display, expires, tone,
-        behaviour, max_calls, accept_refer, trace, freqs, t1. The agent's name."""
+        """Options: user, password, server ("ip" or "ip:port"), name, auth_user, domain, display, expires, refresh,
+        tone, behaviour, max_calls, accept_refer, trace, freqs, t1. The agent's name."""
         return str(self.request("add_agent", bind_ip=bind_ip, port=port, **options)["agent"])
 
     def add_agents(self, agents: list[Json]) -> int:
@@ -138,6 +139,10 @@ class Pool:
 
     def unregister(self, agents: list[str] | None = None, *, timeout: float | None = None) -> Json:
         return dict(self.request("unregister", agents=agents, timeout=timeout, wait=60))
+
+    def hand_over(self, contacts: dict[str, tuple[str, int]], *, timeout: float = 4.0) -> dict[str, int]:
+        """Register other contacts in the place of ours: {agent: (URI, seconds)}. -> {agent: SIP status}"""
+        return dict(self.request("hand_over", contacts=contacts, timeout=timeout, wait=60))
 
     def registrations(self, agents: list[str] | None = None) -> dict[str, Json]:
         return dict(self.request("registrations", agents=agents))

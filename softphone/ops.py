@@ -140,6 +140,17 @@ class Operations:
     async def op_unregister(self, agents: list[str] | None = None, timeout: float | None = None) -> Json:
         return await self.op_register(agents, timeout=timeout, expires=0)
 
+    async def op_hand_over(self, contacts: dict[str, list[Any]], timeout: float | None = None) -> Json:
+        """Give borrowed extensions back: {agent: [contact URI, seconds]}. -> {agent: SIP status}"""
+        gate = asyncio.Semaphore(50)
+
+        async def one(name: str, uri: str, seconds: int) -> int:
+            async with gate:
+                return await self._agent(name).registration.hand_over(uri, seconds, timeout)
+
+        told = await asyncio.gather(*(one(name, str(uri), int(left)) for name, (uri, left) in contacts.items()))
+        return dict(zip(contacts, told, strict=True))
+
     async def op_registrations(self, agents: list[str] | None = None) -> Json:
         """-> {name: {"state", "status", "granted" s, "at" epoch s, "took_ms"}}"""
         return {item.name: item.registration.snapshot() for item in self._some(agents)}

@@ -17,8 +17,8 @@ RETRY_SECONDS = 15.0
 class Registration:
     """States: none, registering, registered, refused (401, 403, 404, 407), failed (timeout, 5xx), unregistered."""
 
-    def __init__(self, agent: "Agent", expires: int) -> None:
-        self.agent, self.wanted = agent, expires
+    def __init__(self, agent: "Agent", expires: int, refresh: float = 0) -> None:
+        self.agent, self.wanted, self.refresh = agent, expires, refresh
         self.state = "none"
         self.status: int | None = None
         self.granted = 0
@@ -32,6 +32,22 @@ class Registration:
         """Register (or, with 0, unregister) and schedule the refresh; the state afterwards."""
         async with self._busy:
             return await self._register(self.wanted if expires is None else expires, timeout)
+
+    async def hand_over(self, contact: str, expires: int, timeout: float | None = None) -> int:
+        """Register another address (a URI) in the place of ours and stop refreshing; the SIP status.
+
+        A third party may register a contact for an address of record (RFC 3261 section 10.2), which is how a
+        borrowed extension goes back to its telephone.
+        """
+        async with self._busy:
+            self.stop()
+            message = self._message(expires, f"<{contact}>")
+            response = await self.agent.transact(message, self.agent.server, timeout=timeout, reuse_nonce=True)
+            self._cseq = max(self._cseq, message.cseq[0] + 3)
+            self.status = response.status
+            if response.status == 200:
+                self.state, self.granted = "unregistered", 0
+            return response.status
 
     async def _register(self, expires: int, timeout: float | None) -> str:
         agent = self.agent
@@ -54,7 +70,8 @@ class Registration:
             self.granted, self.at = self._granted(response, expires) if expires else 0, time.time()
             self.state = "registered" if expires else "unregistered"
             if expires:
-                self._schedule(max(self.granted * random.uniform(0.75, 0.85), 1.0))  # noqa: S311
+                usual = self.granted * random.uniform(0.75, 0.85)  # noqa: S311
+                self._schedule(max(min(self.refresh or usual, usual), 1.0))
         else:
             self.state = "refused" if response.status in (401, 403, 404, 407) else "failed"
             if expires:
@@ -65,13 +82,13 @@ class Registration:
         agent.hub.notify()
         return self.state
 
-    def _message(self, expires: int) -> Message:
+    def _message(self, expires: int, contact: str = "") -> Message:
         agent = self.agent
         self._cseq += 1
         message = agent.new_request(
             "REGISTER", f"sip:{agent.domain}", to=agent.identity, tag=self._tag, call_id=self._call_id, cseq=self._cseq
         )
-        message.add("contact", f"{agent.contact};expires={expires}")
+        message.add("contact", f"{contact or agent.contact};expires={expires}")
         message.add("expires", str(expires))
         return message
 

@@ -11,9 +11,15 @@ from typing import Any
 
 from clinic.model import Clinic
 from clinic.trunks import Trunk
+from clinicpbx.verify.borrow import PATIENT, patient
+from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.moments import Moments
 from clinicpbx.verify.pbx import Pbx, expect
+from clinicpbx.verify.place import Place
 from softphone.client import Call, Pool, PoolError
+
+FICTIONAL = ("810442079460000", "00442079460000")
+"""A number that Ofcom keeps for drama, in both spellings: nobody has it, should a refusal fail."""
 
 
 class Desk:
@@ -71,42 +77,91 @@ class Phones(Desk):
         return [str(item["caller"]["number"]) for item in self.pool.invites(ext, since=since)]
 
 
-class Pstn(Desk):
-    """Subscribers of the public network, as one exchange that may be any number."""
+class Patients(Desk):
+    """People outside who call the clinic. `way`: how their calls come in, for the evidence."""
+
+    way = ""
 
     def __init__(self, pool: Pool, clinic: Clinic, pbx: Pbx) -> None:
         super().__init__(pool)
         self.clinic, self.pbx = clinic, pbx
         self.clocks: list[str] = []
         self._next = itertools.count(random.randrange(1_000_000, 9_000_000))  # noqa: S311 - no secret
-        self.patterns: list[str] = []
 
     def number(self) -> str:
-        """A subscriber's number nobody used before: 79990000000 and so on, as providers write it."""
+        """A caller's number nobody used before: 79990000000 and so on, as providers write it."""
         return f"7999{next(self._next):07d}"
 
-    def call(self, did: str, caller: str = "", *, tone: int | None = None, **options: Any) -> Call:
-        """Call one of the clinic's numbers through its own provider."""
-        trunk, _ = self.clinic.dids[did]
-        caller = caller or self.number()
-        return self.keep(
-            self.pool.call("pstn", f"sip:{did.lstrip('+')}@{trunk.server}", tone=tone, from_number=caller, **options)
-        )
+    def call(self, did: str, caller: str = "", *, tone: int | None = None) -> Call:
+        """Call one of the clinic's numbers."""
+        raise NotImplementedError
 
     def pretend(self, caller: str, moment: int) -> None:
         """For five minutes the PBX takes this caller's calls as if it were epoch second `moment`."""
-        key = f"+{caller}"
+        key = f"+{caller.lstrip('+')}"
         self.clocks.append(key)
         self.pbx.put("clock", key, f"{int(time.time()) + 300}:{moment}")
 
+    def pretend_open(self, caller: str, flow: str) -> None:
+        """As `pretend`, at a moment when the flow is open."""
+        moment = moments(self.clinic, flow).open()
+        expect(moment is not None, f"clinic.yml: the flow {flow} is never open")
+        self.pretend(caller, moment or 0)
+
     def in_open_hours(self, flow: str, did: str, *, tone: int | None = None, caller: str = "") -> Call:
         """A call that finds the flow open, whatever the hour now."""
-        moment = moments(self.clinic, flow).open()
-        if moment is None:
-            raise AssertionError(f"clinic.yml: the flow {flow} is never open")
         caller = caller or self.number()
-        self.pretend(caller, moment)
+        self.pretend_open(caller, flow)
         return self.call(did, caller, tone=tone)
+
+    def tidy(self) -> None:
+        super().tidy()
+        for key in self.clocks:
+            with contextlib.suppress(Exception):
+                self.pbx.delete("clock", key)
+        self.clocks.clear()
+
+
+class Doorstep(Patients):
+    """Callers who are put behind the provider's door: a borrowed telephone's call, once it rings somewhere, goes on
+    with an outside number where the provider's calls begin. What the provider itself does is the loop's to prove."""
+
+    way = "put where {trunk}'s calls begin"
+
+    def __init__(self, pool: Pool, clinic: Clinic, pbx: Pbx, locks: Locks) -> None:
+        super().__init__(pool, clinic, pbx)
+        self.locks, self.line = locks, patient(clinic)
+
+    def call(self, did: str, caller: str = "", *, tone: int | None = None) -> Call:
+        trunk, _ = self.clinic.dids[did]
+        caller = caller or self.number()
+        with self.locks.hold("doorstep", alone=True):  # so that the line's newest channel is this call's
+            call = self.keep(self.pool.call(PATIENT, self.line, tone=tone)).wait_ringing(5)
+            mine = [c for c in self.pbx.channels() if c.startswith(f"PJSIP/{self.line}-") and f"!{self.line}!" in c]
+            channel = max(line.partition("!")[0] for line in mine if "!Dial!" in line)
+            said = self.pbx.asterisk(
+                f"dialplan set chanvar {channel} CALLERID(num) {caller}",
+                f"dialplan set chanvar {channel} LEG {trunk.name}-{self.clinic.uplinks[0].name}",
+                f"channel redirect {channel} from-{trunk.name},{did},1",
+            )
+            expect("successfully redirected" in said and "No such" not in said, f"{channel} could not be put at {did}: {said.strip()}")
+        return call
+
+
+class Pstn(Patients):
+    """Subscribers of the lab's public network, as one exchange that may be any number."""
+
+    way = "by {trunk}"
+
+    def __init__(self, pool: Pool, clinic: Clinic, pbx: Pbx) -> None:
+        super().__init__(pool, clinic, pbx)
+        self.patterns: list[str] = []
+
+    def call(self, did: str, caller: str = "", *, tone: int | None = None) -> Call:
+        """Through the number's own provider."""
+        trunk, _ = self.clinic.dids[did]
+        caller = caller or self.number()
+        return self.keep(self.pool.call("pstn", f"sip:{did.lstrip('+')}@{trunk.server}", tone=tone, from_number=caller))
 
     def behave(self, number: str, action: str, **options: Any) -> None:
         """What the subscriber does when called; `number` in any spelling, by its last ten digits."""
@@ -120,14 +175,18 @@ class Pstn(Desk):
 
     def tidy(self) -> None:
         super().tidy()
-        for key in self.clocks:
-            with contextlib.suppress(Exception):
-                self.pbx.delete("clock", key)
-        self.clocks.clear()
         for pattern in self.patterns:  # what the exchange does with any number
             with contextlib.suppress(PoolError):
                 self.pool.set_behaviour("pstn", "answer", pattern=pattern, after=0.5, tone=620)
         self.patterns.clear()
+
+
+def callers(place: Place, pbx: Pbx, locks: Locks) -> Patients | None:
+    """Who calls in at this site; None where there is nobody."""
+    if pool := place.pstn():
+        return Pstn(pool, place.clinic, pbx)
+    pool = place.phones()
+    return Doorstep(pool, place.clinic, pbx, locks) if pool else None
 
 
 def moments(clinic: Clinic, flow: str) -> Moments:

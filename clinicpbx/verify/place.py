@@ -21,24 +21,31 @@ from clinicpbx.connection import no_delay
 from clinicpbx.errors import ClinicError
 from clinicpbx.secrets import Store
 from clinicpbx.site import Site
-from clinicpbx.verify import restore
+from clinicpbx.verify import borrow, restore
+from clinicpbx.verify.borrow import Borrowed
 from clinicpbx.verify.pbx import Pbx
 from softphone.client import Pool, PoolError
 
 
 @dataclass(frozen=True)
 class Place:
-    """`lab` is the lab's number, None at the real clinic. `state` is the lab's state file, empty at the clinic."""
+    """`lab` is the lab's number, None at the real clinic. `state` is the lab's state file, empty at the clinic.
+
+    `borrows`: there are no test telephones and no test subscribers, as at every real clinic; a lab can be treated so
+    too. `borrowed` is what stands in for the telephones then, once they are taken.
+    """
 
     clinic_name: str
     clinic_path: Path
     clinic: Clinic
     site: Site
     state: Mapping[str, Any]
+    borrows: bool = False
+    borrowed: Borrowed | None = None
 
     @classmethod
-    def of(cls, clinic: str, at: str) -> Place:
-        """Raises ClinicError for an unknown clinic or site, or a lab that is not up."""
+    def of(cls, clinic: str, at: str, *, borrow: bool = False, borrowed: str = "") -> Place:
+        """`borrowed`: the file of what was borrowed. Raises ClinicError for an unknown clinic or site, a lab not up."""
         path = descriptions.find(clinic)
         site = Site.at(at, path.parent)
         state: Mapping[str, Any] = {}
@@ -46,7 +53,9 @@ class Place:
             from lab import state as lab_state
 
             state = lab_state.load(site.lab)
-        return cls(path.parent.name, path, descriptions.read_or_explain(clinic), site, state)
+        known = Borrowed.load(Path(borrowed)) if borrowed else None
+        borrows = borrow or site.lab is None or known is not None
+        return cls(path.parent.name, path, descriptions.read_or_explain(clinic), site, state, borrows, known)
 
     @property
     def name(self) -> str:
@@ -71,7 +80,7 @@ class Place:
         client.set_missing_host_key_policy(paramiko.RejectPolicy())
         key = paramiko.Ed25519Key.from_private_key(io.StringIO(self.secrets[SSH_KEY]))
         address = str(self.clinic.networks.management.pbx)
-        with self._network():
+        with self.network():
             try:
                 client.connect(
                     address, username=USER, pkey=key, look_for_keys=False, allow_agent=False, timeout=10
@@ -85,7 +94,7 @@ class Place:
         host.backend.__dict__["client"] = client
         return Pbx(host, client)
 
-    def _network(self) -> contextlib.AbstractContextManager[None]:
+    def network(self) -> contextlib.AbstractContextManager[None]:
         if self.lab is None:
             return contextlib.nullcontext()
         from lab import netns
@@ -94,20 +103,47 @@ class Place:
 
     def phones(self) -> Pool | None:
         """The telephones that we may use, one agent per extension; None where there are none."""
+        if self.borrows:
+            return Pool(self.borrowed.socket, connect_timeout=5) if self.borrowed else None
         return self._pool("phones_socket")
 
     def pstn(self) -> Pool | None:
         """The public network's subscribers (exchange agent `pstn`); None where there is none."""
-        return self._pool("pstn_socket")
+        return None if self.borrows else self._pool("pstn_socket")
 
     def _pool(self, key: str) -> Pool | None:
         path = self.state.get(key)
         return Pool(path, connect_timeout=5) if path else None
 
-    def prepare(self) -> Before:
-        """Reach the PBX, let phones that are off register, note what must be put back."""
-        before = Before(restore.take(self.connect()), self._faults(), time.monotonic())
-        if phones := self.phones():
+    @property
+    def visitor(self) -> str:
+        """An address on the voice network, reachable for the pool of telephones, that is no telephone's."""
+        if self.borrowed:
+            return self.borrowed.address
+        from lab.phones import spare_addresses
+
+        return spare_addresses(self.lab or 0)[0]
+
+    def prepare(self, folder: Path, *, despite_calls: bool = False) -> Before:
+        """Reach the PBX, note what must be put back, borrow the telephones or let those that are off register.
+
+        Raises InUseError where telephones would have to be borrowed from people who use them.
+        """
+        pbx = self.connect()
+        before = Before(restore.take(pbx), self._faults(), time.monotonic())
+        if self.borrows:
+            if not despite_calls:
+                borrow.refuse_if_in_use(pbx)
+            restore.save(pbx, before.pbx)  # should this program die, the next run knows how the PBX was
+            try:
+                restore.stop_forwarding(pbx, before.pbx)
+                with self.network():
+                    before.borrowed = borrow.take(self.clinic, self.secrets, pbx, folder / "telephones")
+                before.borrowed.save(folder / "borrowed.json")
+            except BaseException:
+                self.put_back(before)
+                raise
+        elif phones := self.phones():
             off = [name for name, found in phones.registrations().items() if found["state"] != "registered"]
             with contextlib.suppress(PoolError):
                 if off:
@@ -119,7 +155,8 @@ class Place:
 
         `killed`: checks could not tidy up their telephones, so all of them ring again when they are called.
         """
-        done = []
+        done: list[str] = []
+        lost = borrow.give_back(before.borrowed) if before.borrowed else []
         for name, target in self._faults():
             if (name, target) not in before.faults:
                 from lab import faults
@@ -138,7 +175,13 @@ class Place:
             unplugged = {target for name, target in before.faults if name == "phone-unplugged"}
             if killed:
                 phones.set_behaviour(sorted(names - set(ours) - unplugged), "ring")
-        return done + restore.put_back(self.connect(), before.pbx)
+        pbx = self.connect()
+        done += restore.put_back(pbx, before.pbx)
+        if self.borrows:
+            restore.forget(pbx)
+        if lost:
+            raise ClinicError(f"{len(lost)} telephones are not registered again: {', '.join(lost[:8])}")
+        return done
 
     def _faults(self) -> tuple[tuple[str, str], ...]:
         if self.lab is None:
@@ -148,10 +191,11 @@ class Place:
         return tuple((fault.name, fault.target) for fault in faults.active(self.lab))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Before:
-    """How the site was found, at monotonic second `at`."""
+    """How the site was found, at monotonic second `at`, and what was borrowed then."""
 
     pbx: restore.Snapshot
     faults: tuple[tuple[str, str], ...]
     at: float
+    borrowed: Borrowed | None = None

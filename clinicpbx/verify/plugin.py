@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("clinicpbx verify")
     group.addoption("--clinic", default="case", help="Clinic's name under inventory/, or a folder")
     group.addoption("--at", default="", help="lab, lab1, ... or clinic")
+    group.addoption("--borrowed", default="", help="File that says which telephones are borrowed, and from where")
     group.addoption("--only", default="", help="Ids of checks, comma-separated")
     group.addoption("--run-folder", default="", help="Folder for locks shared by the workers")
     group.addoption("--events", type=int, default=-1, help="File descriptor for the results, as JSON lines")

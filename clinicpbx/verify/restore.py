@@ -6,12 +6,15 @@ could lose a change by it, so only the families below are touched.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clinicpbx.verify.pbx import Pbx
 
+KEPT = "/var/lib/clinicpbx/verification.json"
+"""On the PBX while a run goes on that changed what people had set; left behind only by one that was killed."""
 FAMILIES = ("clock", "dnd", "forward", "trunk", "recording", "CustomDevstate")
 
 
@@ -24,7 +27,32 @@ class Snapshot:
 
 
 def take(pbx: Pbx) -> Snapshot:
+    """How the PBX is; or, after a run that was killed, how it was before that one."""
+    kept = pbx.run(f"cat {KEPT} 2>/dev/null", check=False)
+    if kept.strip():
+        known = json.loads(kept)
+        return Snapshot(known["keys"], {name: (who, pause) for name, (who, pause) in known["members"].items()})
+    return now(pbx)
+
+
+def now(pbx: Pbx) -> Snapshot:
     return Snapshot(ours(pbx.database()), members(pbx.asterisk("queue show operators")))
+
+
+def save(pbx: Pbx, before: Snapshot) -> None:
+    text = json.dumps({"keys": dict(before.keys), "members": dict(before.members)}, ensure_ascii=False)
+    pbx.run(f"umask 077; cat > {KEPT}.new && mv {KEPT}.new {KEPT}", data=text.encode())
+
+
+def forget(pbx: Pbx) -> None:
+    pbx.run(f"rm -f {KEPT}")
+
+
+def stop_forwarding(pbx: Pbx, before: Snapshot) -> None:
+    """Nobody is forwarded or undisturbed while the checks call them; `put_back` sets it again."""
+    keys = [key for key in before.keys if key.partition("/")[0] in ("dnd", "forward")]
+    if keys:
+        pbx.asterisk(*(f"database del {key.replace('/', ' ', 1)}" for key in keys))
 
 
 def ours(database: Mapping[str, str]) -> dict[str, str]:
@@ -71,7 +99,7 @@ def commands(before: Snapshot, now: Snapshot) -> list[str]:
 
 def put_back(pbx: Pbx, before: Snapshot) -> list[str]:
     """Undo what is left; the commands that were needed (empty when the checks cleaned up behind them)."""
-    needed = commands(before, take(pbx))
+    needed = commands(before, now(pbx))
     if needed:
         pbx.asterisk(*needed)
     if "inactive" in pbx.run("systemctl is-active postgresql", check=False):

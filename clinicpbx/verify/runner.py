@@ -27,6 +27,7 @@ from rich.console import Console
 
 from clinicpbx.errors import ClinicError
 from clinicpbx.verify import report
+from clinicpbx.verify.borrow import InUseError
 from clinicpbx.verify.place import Before, Place
 from clinicpbx.verify.results import Check, Result, Verification, complete
 from clinicpbx.verify.table import Live
@@ -91,14 +92,18 @@ def verify(
     console: Console | None = None,
     reports: Path | None = None,
     keep_going: bool = True,
+    borrow: bool = False,
+    despite_calls: bool = False,
 ) -> Outcome:
-    """Verify a deployed clinic. Raises WrongUse for an unknown clinic, site or check, ClinicError when a run is going.
+    """Verify a deployed clinic. Raises WrongUse for an unknown clinic, site or check, ClinicError when a run is going
+    or the PBX is in use.
 
-    `keep_going=False` stops at the first failed check; the rest is then not tried.
+    `keep_going=False` stops at the first failed check; the rest is then not tried. `borrow` treats a lab as a real
+    clinic: softphones of this machine stand in for the telephones, and nothing outside the PBX is touched.
     """
     console = console or Console(stderr=True)
     try:
-        place = Place.of(clinic, at)
+        place = Place.of(clinic, at, borrow=borrow)
     except ClinicError as error:
         raise WrongUse(error.message, remedy=error.remedy) from None
     checks = catalogue(clinic, at)
@@ -109,22 +114,24 @@ def verify(
     began, started = time.monotonic(), dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     notes: tuple[str, ...] = ()
     interrupted = True  # until the run says otherwise
-    with _alone(place), Live(console, len(chosen)).progress_of() as live:
+    with _alone(place), _folder() as folder, Live(console, len(chosen)).progress_of() as live:
         try:
-            before = place.prepare()
+            before = place.prepare(folder, despite_calls=despite_calls)
+        except InUseError:
+            raise
         except Exception as error:  # whatever it is, the PBX cannot be verified: that is a NO-GO, with a report
-            reason = f"the PBX of {place.name} cannot be reached: {error}"
+            reason = f"the PBX of {place.name} cannot be verified: {error}"
             results: tuple[Result, ...] = complete(chosen.values(), (), reason)
             interrupted = False
         else:
-            run = _Run(place, clinic, at, chosen, live, only=only, keep_going=keep_going)
+            run = _Run(place, clinic, at, chosen, live, folder, only=only, keep_going=keep_going)
             try:
                 results, interrupted = run.results()
             finally:
                 notes = _put_back(place, before, killed=interrupted)
     done = Verification(
         place.clinic_name, place.name, started, time.monotonic() - began, results, only, interrupted,
-        lab=place.lab is not None, notes=notes,
+        lab=not place.borrows, notes=notes,
     )  # fmt: skip
     return Outcome(done, report.write(done, place.clinic.name, (reports or ROOT / "reports") / place.clinic_name))
 
@@ -136,6 +143,17 @@ def _put_back(place: Place, before: Before, *, killed: bool) -> tuple[str, ...]:
     except Exception as error:
         return (f"the PBX could not be left as it was found: {error}",)
     return ()
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """The run's own folder: locks, pytest's log, sockets. Kept only when the checks could not be run."""
+    folder = Path(tempfile.mkdtemp(prefix="clinicpbx-verify-"))
+    try:
+        yield folder
+    finally:
+        if not (folder / "keep").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -158,16 +176,16 @@ class _Run:
     """One pytest process and what it tells."""
 
     def __init__(
-        self, place: Place, clinic: str, at: str, checks: dict[str, Check], live: Live, *, only: tuple[str, ...],
-        keep_going: bool,
+        self, place: Place, clinic: str, at: str, checks: dict[str, Check], live: Live, folder: Path, *,
+        only: tuple[str, ...], keep_going: bool,
     ) -> None:  # fmt: skip
-        self.place, self.checks, self.live = place, checks, live
-        self.folder = Path(tempfile.mkdtemp(prefix="clinicpbx-verify-"))
+        self.place, self.checks, self.live, self.folder = place, checks, live, folder
         self.log = self.folder / "pytest.log"
         self.found: dict[str, Result] = {}
         self.errors: list[str] = []
         self.arguments = [
             *_arguments(clinic, at), "-p", "xdist.plugin", f"--run-folder={self.folder}", f"--only={','.join(only)}",
+            *([f"--borrowed={self.folder / 'borrowed.json'}"] if place.borrows else []),
             "-n", str(min(WORKERS, max(1, len({c.lane or c.id for c in checks.values()})))),
             "--dist=loadscope", "--no-loadscope-reorder", "--max-worker-restart=0", *([] if keep_going else ["-x"]),
         ]  # fmt: skip
@@ -201,8 +219,8 @@ class _Run:
             late = time.monotonic() - began >= LIMIT
             self._end(process)
         reason = self._reason(interrupted, late, process.returncode)
-        if not self.errors:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        if self.errors:
+            (self.folder / "keep").touch()
         return complete(self.checks.values(), self.found.values(), reason), interrupted or late
 
     def _follow(self, descriptor: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from clinic.model import Clinic
 from clinicpbx import descriptions
-from clinicpbx.verify.desk import Phones, Pstn, enabled
+from clinicpbx.verify.desk import Patients, Phones, Pstn, callers, enabled
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import Pbx
 from clinicpbx.verify.place import Place
@@ -26,7 +26,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def _place(config: pytest.Config) -> Place:
     found = getattr(config, "_clinicpbx_place", None)
     if found is None:
-        found = Place.of(config.getoption("--clinic"), config.getoption("--at"))
+        options = {"borrowed": config.getoption("--borrowed")}
+        found = Place.of(config.getoption("--clinic"), config.getoption("--at"), **options)
         config._clinicpbx_place = found  # type: ignore[attr-defined]
     return found
 
@@ -100,10 +101,27 @@ def phones(place: Place) -> Iterator[Phones]:
 
 
 @pytest.fixture
-def pstn(place: Place, pbx: Pbx) -> Iterator[Pstn]:
-    desk = Pstn(_need(place.pstn(), "this site has no test subscribers on the public network"), place.clinic, pbx)
+def patients(place: Place, pbx: Pbx, locks: Locks) -> Iterator[Patients]:
+    """People who call the clinic, at any site."""
+    desk: Patients = _need(callers(place, pbx, locks), "this site has no test telephones")
     yield desk
     desk.tidy()
+
+
+@pytest.fixture
+def subscribers(place: Place, pbx: Pbx) -> Iterator[Pstn | None]:
+    """People who can be called, where there are any; the numbers of a real clinic's neighbours are not dialled."""
+    pool = place.pstn()
+    desk = Pstn(pool, place.clinic, pbx) if pool else None
+    yield desk
+    if desk:
+        desk.tidy()
+
+
+@pytest.fixture
+def pstn(subscribers: Pstn | None) -> Pstn:
+    """As `subscribers`, for checks that make no sense without."""
+    return cast(Pstn, _need(subscribers, "this site has no test subscribers on the public network"))
 
 
 def _need(pool: Any, otherwise: str) -> Any:
@@ -135,12 +153,22 @@ def own_number(locks: Locks) -> Callable[[str], contextlib.AbstractContextManage
 
 
 @pytest.fixture(scope="session")
+def rings(locks: Locks, clinic: Clinic) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with rings("3101")`: nobody tries meanwhile what *8 picks up in that person's department."""
+
+    def use(*exts: str, alone: bool = False) -> contextlib.AbstractContextManager[None]:
+        return locks.hold(*{f"rings-{clinic.by_ext[ext].department}" for ext in exts}, alone=alone)
+
+    return use
+
+
+@pytest.fixture(scope="session")
 def faults(place: Place, locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
     """`with faults("provider-503", "north")`: alone with the trunk, broken within the block, mended after it."""
 
     @contextlib.contextmanager
     def broken(name: str, target: str, value: str = "") -> Iterator[None]:
-        if place.lab is None:
+        if place.borrows or place.lab is None:
             pytest.skip(f"{name} is caused in a lab only, never at a working clinic")
         from lab import faults as lab_faults
 

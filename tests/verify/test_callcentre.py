@@ -15,7 +15,8 @@ import pytest
 
 from clinic.model import Clinic
 from clinic.people import Role
-from clinicpbx.verify.desk import Phones, Pstn, enabled, hear_each_other, nothing_rings
+from clinicpbx.verify.desk import Patients, Phones, callers, enabled, hear_each_other, nothing_rings
+from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import RECORDINGS, Pbx, wait_until
 from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
@@ -53,8 +54,9 @@ class Day:
     clinic: Clinic
     pbx: Pbx
     phones: Phones
-    pstn: Pstn
+    patients: Patients
     calling_in: Callable[..., contextlib.AbstractContextManager[None]]
+    rings: Callable[..., contextlib.AbstractContextManager[None]]
     stack: contextlib.ExitStack
     talks: dict[str, Talk] = field(default_factory=dict)
     busy: list[Talk] = field(default_factory=list)
@@ -77,9 +79,10 @@ class Day:
         if name not in self.talks:
             did = did or self.did(flow)
             self.stack.enter_context(self.calling_in(self.clinic.dids[did][0].name))
-            caller = self.pstn.number()
+            self.stack.enter_context(self.rings(*self.operators, *self.receptions(flow)))
+            caller = self.patients.number()
             self.talks[name] = Talk(
-                flow, did, caller, self.pstn.in_open_hours(flow, did, caller=caller, tone=tones[0]), tones
+                flow, did, caller, self.patients.in_open_hours(flow, did, caller=caller, tone=tones[0]), tones
             )
         return self.talks[name]
 
@@ -143,17 +146,19 @@ def flows(clinic: Clinic) -> list[str]:
 
 @pytest.fixture(scope="module")
 def day(
-    place: Place, clinic: Clinic, pbx: Pbx, calling_in: Callable[..., contextlib.AbstractContextManager[None]]
-) -> Iterator[Day]:
-    phones, pstn = place.phones(), place.pstn()
-    if phones is None or pstn is None:
-        pytest.skip("this site has no test telephones and subscribers")
+    place: Place, clinic: Clinic, pbx: Pbx, locks: Locks,
+    calling_in: Callable[..., contextlib.AbstractContextManager[None]],
+    rings: Callable[..., contextlib.AbstractContextManager[None]],
+) -> Iterator[Day]:  # fmt: skip
+    phones, patients = place.phones(), callers(place, pbx, locks)
+    if phones is None or patients is None:
+        pytest.skip("this site has no test telephones and callers")
     with contextlib.ExitStack() as stack:
-        today = Day(clinic, pbx, Phones(phones), Pstn(pstn, clinic, pbx), calling_in, stack)
+        today = Day(clinic, pbx, Phones(phones), patients, calling_in, rings, stack)
         try:
             yield today
         finally:
-            today.pstn.tidy()
+            today.patients.tidy()
             today.phones.tidy()
             with contextlib.suppress(Exception):
                 today.log_out()
@@ -227,7 +232,8 @@ def test_inbound_reaches_an_operator(
     talk = mine[0]
     assert talk.far
     assert talk.far.info["caller"]["number"] == talk.number, f"the operator saw {talk.far.info['caller']['number']}"
-    evidence(f"{talk.number} to {talk.did}: answered by operator {talk.far.info['agent']}")
+    way = day.patients.way.format(trunk=trunk)
+    evidence(f"{talk.number} to {talk.did}, {way}: answered by operator {talk.far.info['agent']}")
     evidence(hear_each_other(talk.call, talk.tones[0], talk.far, talk.tones[1]))
     with control(f"{ABSENT} Hz, which nobody sends, is not heard"):
         talk.call.wait_tone(ABSENT, 0.7)

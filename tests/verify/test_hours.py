@@ -10,7 +10,7 @@ import pytest
 
 from clinic.model import Clinic
 from clinic.people import Role
-from clinicpbx.verify.desk import Phones, Pstn, moments
+from clinicpbx.verify.desk import Patients, Phones, moments
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.plugin import Control, Evidence
 from clinicpbx.verify.records import cdrs, exactly_one_missed
@@ -30,7 +30,7 @@ def half_a_second(call: Call) -> bool:
     proves="clinic.yml: flows.{flow}.hours",
 )  # fmt: skip
 def test_announcements_by_the_clock(
-    flow: str, pstn: Pstn, phones: Phones, pbx: Pbx, clinic: Clinic, calling_in: Lock, evidence: Evidence,
+    flow: str, patients: Patients, phones: Phones, pbx: Pbx, clinic: Clinic, calling_in: Lock, evidence: Evidence,
     control: Control,
 ) -> None:  # fmt: skip
     """Ensure that a call is treated by the clinic's calendar; each is placed at a moment of its own."""
@@ -49,9 +49,9 @@ def test_announcements_by_the_clock(
         callers = {}
         for name, (moment, _) in wanted.items():
             if moment is not None:
-                callers[name] = pstn.number()
-                pstn.pretend(callers[name], moment)
-        calls = {name: pstn.call(did, caller) for name, caller in callers.items()}
+                callers[name] = patients.number()
+                patients.pretend(callers[name], moment)
+        calls = {name: patients.call(did, caller) for name, caller in callers.items()}
         for call in calls.values():
             call.wait_answered(6)
 

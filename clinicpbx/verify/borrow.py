@@ -1,0 +1,153 @@
+"""Borrowed telephones: at a real clinic this machine's softphones stand in for every telephone while the checks run.
+
+A borrowed extension is registered from here in its telephone's place, again every few seconds, because the telephone
+does so too; then the telephone's own contact is registered again. A borrowed registration that nobody refreshes any
+more ends within a minute, and the telephone is back with its next REGISTER.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from clinic.model import Clinic
+from clinic.people import Role
+from clinicpbx.errors import ClinicError
+from clinicpbx.verify.pbx import Pbx
+from softphone.client import Pool
+
+SECONDS = 60  # the shortest registration that the PBX grants
+REFRESH = 8.0
+PORTS = 20000  # one for each extension, from here on
+PATIENT = "patient"  # the agent that plays every caller from outside
+
+
+class InUseError(ClinicError):
+    """Somebody talks or works: borrowing the telephones would cost a patient's call."""
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where a telephone is registered, until epoch second `until`."""
+
+    uri: str
+    until: int
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """The pool at `socket` holds an agent per extension, at `address`; `contacts` is what they stand in for."""
+
+    socket: Path
+    address: str
+    contacts: Mapping[str, Contact]
+
+    def save(self, path: Path) -> None:
+        contacts = {ext: [c.uri, c.until] for ext, c in self.contacts.items()}
+        path.write_text(json.dumps({"socket": str(self.socket), "address": self.address, "contacts": contacts}))
+
+    @classmethod
+    def load(cls, path: Path) -> Borrowed:
+        known = json.loads(path.read_text())
+        return cls(Path(known["socket"]), known["address"], {e: Contact(*c) for e, c in known["contacts"].items()})
+
+
+def contacts(database: Mapping[str, str]) -> dict[str, Contact]:
+    """Registered telephones from AstDB (`registrar/contact/<AOR>;@<hash>`, JSON), the latest of each. Pure."""
+    found: dict[str, Contact] = {}
+    for key, value in database.items():
+        if not key.startswith("registrar/contact/"):
+            continue
+        ext = key.removeprefix("registrar/contact/").partition(";")[0]
+        stored = json.loads(value)
+        contact = Contact(stored["uri"].replace("^3B", ";"), int(stored["expiration_time"]))
+        if ext not in found or contact.until > found[ext].until:
+            found[ext] = contact
+    return found
+
+
+def address(clinic: Clinic) -> str:
+    """This machine's own address on the voice network, in the network namespace of the caller."""
+    voice = clinic.networks.voice
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect((str(voice.pbx), 5060))  # sends nothing: the kernel only chooses the way
+        if ip_address(probe.getsockname()[0]) in voice.cidr:
+            return str(probe.getsockname()[0])
+    raise ClinicError(
+        f"this machine has no address in the voice network {voice.cidr}, so it cannot stand in for telephones",
+        remedy="plug it into a telephone's socket (or give it the voice VLAN) and try again",
+    )
+
+
+def patient(clinic: Clinic) -> str:
+    """The extension whose line plays the callers from outside: one that no check needs for itself."""
+    own = {did.to for _, did in clinic.dids.values()}
+    plain = [p.ext for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF) and p.ext not in own]
+    return (plain[-6:-5] or plain[-1:] or [clinic.people[-1].ext])[0]
+
+
+def refuse_if_in_use(pbx: Pbx) -> None:
+    """Raises InUseError while a call is up or an operator is logged in."""
+    lines = pbx.asterisk("core show channels count").splitlines()
+    calls = next((int(line.split()[0]) for line in lines if "active call" in line), 0)
+    members = len(pbx.queue())
+    if calls or members:
+        raise InUseError(
+            f"the PBX is in use: {calls} calls are up, {members} operators are logged in. Verification borrows every "
+            "telephone for two minutes",
+            remedy="wait until they are done, or say --despite-calls",
+        )
+
+
+def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Borrowed:
+    """Start the pool at socket `path` and register every extension from it. Raises ClinicError and leaves nothing."""
+    own = address(clinic)
+    found = contacts(pbx.database())
+    before = {ext: found[ext] for ext in clinic.by_ext if ext in found and f"@{own}:" not in found[ext].uri}
+    server = f"{clinic.networks.voice.pbx}:5060"
+    people = [(person.ext, person.ext, PORTS + index) for index, person in enumerate(clinic.people)]
+    agents: list[dict[str, Any]] = [
+        {
+            "name": name, "user": ext, "password": secrets[f"sip/{ext}"], "display": clinic.by_ext[ext].name,
+            "bind_ip": own, "port": port, "server": server, "expires": SECONDS, "refresh": REFRESH,
+        }
+        for name, ext, port in [*people, (PATIENT, patient(clinic), PORTS + len(people))]
+    ]  # fmt: skip
+    pool = Pool.start(path)
+    borrowed = Borrowed(path, own, before)
+    try:
+        pool.add_agents(agents)
+        done = pool.register([person.ext for person in clinic.people], timeout=4)
+        if done["failed"]:
+            ext, (state, status) = next(iter(done["failed"].items()))
+            raise ClinicError(
+                f"{len(done['failed'])} of {len(clinic.people)} extensions cannot be registered from {own}: "
+                f"{ext} is {state} ({status or 'no answer'})",
+                remedy=f"does the PBX know this description? clinicpbx deploy {clinic.name}",
+            )
+    except BaseException:
+        give_back(borrowed)
+        raise
+    return borrowed
+
+
+def give_back(borrowed: Borrowed) -> list[str]:
+    """Register every telephone's own contact again and end the pool. -> extensions that are not back, with a reason"""
+    left = {ext: max(SECONDS, contact.until - int(time.time())) for ext, contact in borrowed.contacts.items()}
+    pool = Pool(borrowed.socket, connect_timeout=5)
+    try:
+        ours = {name for name, found in pool.registrations().items() if found["state"] == "registered"}
+        pool.hangup_all()
+        pool.unregister(sorted(ours - left.keys()), timeout=2)
+        told = pool.hand_over({ext: (borrowed.contacts[ext].uri, left[ext]) for ext in sorted(ours & left.keys())})
+    finally:
+        with contextlib.suppress(Exception):
+            pool.shutdown()
+    return [f"{ext} (SIP {status})" for ext, status in told.items() if status != 200]
