@@ -37,11 +37,14 @@ class Pool:
 
     @classmethod
     def start(cls, path: str | Path, *, prefix: Sequence[str] = (), log: str | Path | None = None) -> "Pool":
-        """Start the daemon (e.g. with prefix ["ip", "netns", "exec", NS]) and wait until it listens."""
+        """Start the daemon (e.g. with prefix ["ip", "netns", "exec", NS]) and wait until it listens.
+
+        It ends with this process, however that ends: no agent stays registered for nobody.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
                 raise PoolError(f"a pool listens at {path} already")
-        command = [*prefix, sys.executable, "-m", "softphone.pool", "--socket", str(path)]
+        command = [*prefix, sys.executable, "-m", "softphone.pool", "--leash", "--socket", str(path)]
         command += ["--log", str(log)] if log else []
         root = str(Path(__file__).resolve().parent.parent)
         environment = os.environ | {
@@ -49,7 +52,7 @@ class Pool:
         }
         pool = cls(path)
         pool.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C reaches who started it, and it ends the pool when it is done
         )  # fmt: skip
         pool.stats()
@@ -222,6 +225,8 @@ class Pool:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(5)
+            if self.process.stdin:
+                self.process.stdin.close()
 
 
 class Call:

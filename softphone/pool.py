@@ -68,8 +68,8 @@ class Server:
         return await operation(**request)
 
 
-async def serve(path: Path) -> None:
-    """Listen until `shutdown`, SIGTERM or SIGINT."""
+async def serve(path: Path, leash: bool = False) -> None:
+    """Listen until `shutdown`, SIGTERM or SIGINT; on a leash also until standard input ends."""
     operations = Operations()
     server = Server(operations)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +82,8 @@ async def serve(path: Path) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, operations.stopping.set)
+    if leash:
+        loop.add_reader(0, lambda: None if os.read(0, 64) else operations.stopping.set())
     log.info("ready")
     await operations.stopping.wait()
     await asyncio.sleep(0.2)  # let the last BYEs and the reply out
@@ -96,11 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="softphone.pool", description="Many SIP telephones in one process.")
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--leash", action="store_true", help="end when standard input does: with the program at it")
     options = parser.parse_args()
     logging.basicConfig(filename=options.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(serve(options.socket))
+    asyncio.run(serve(options.socket, options.leash))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,15 @@ class Contact:
 
 @dataclass(frozen=True)
 class Borrowed:
-    """The pool at `socket` holds an agent per extension, at `address`; `contacts` is what they stand in for."""
+    """The pool at `socket` holds an agent per extension, at `address`; `contacts` is what they stand in for.
+
+    `pool` is the program that took them: the daemon lives no longer than it.
+    """
 
     socket: Path
     address: str
     contacts: Mapping[str, Contact]
+    pool: Pool | None = field(default=None, compare=False, repr=False)
 
     def save(self, path: Path) -> None:
         contacts = {ext: [c.uri, c.until] for ext, c in self.contacts.items()}
@@ -121,7 +125,7 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
         for name, ext, port in [*people, (PATIENT, patient(clinic), PORTS + len(people))]
     ]  # fmt: skip
     pool = Pool.start(path)
-    borrowed = Borrowed(path, own, before)
+    borrowed = Borrowed(path, own, before, pool)
     try:
         pool.add_agents(agents)
         done = pool.register([person.ext for person in clinic.people], timeout=4)
@@ -141,7 +145,7 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
 def give_back(borrowed: Borrowed) -> list[str]:
     """Register every telephone's own contact again and end the pool. -> extensions that are not back, with a reason"""
     left = {ext: max(SECONDS, contact.until - int(time.time())) for ext, contact in borrowed.contacts.items()}
-    pool = Pool(borrowed.socket, connect_timeout=5)
+    pool = borrowed.pool or Pool(borrowed.socket, connect_timeout=5)
     try:
         ours = {name for name, found in pool.registrations().items() if found["state"] == "registered"}
         pool.hangup_all()

@@ -144,7 +144,10 @@ class Doorstep(Patients):
                 f"dialplan set chanvar {channel} LEG {trunk.name}-{self.clinic.uplinks[0].name}",
                 f"channel redirect {channel} from-{trunk.name},{did},1",
             )
-            expect("successfully redirected" in said and "No such" not in said, f"{channel} could not be put at {did}: {said.strip()}")
+            expect(
+                "successfully redirected" in said and "No such" not in said,
+                f"{channel} could not be put at {did}: {said.strip()}",
+            )
         return call
 
 

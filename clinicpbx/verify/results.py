@@ -20,8 +20,8 @@ NO_CONTROL = "the check has no control: nothing shows that it can fail"
 class Check:
     """One claim about the clinic. `proves`: the line of the description or of the case it stands for.
 
-    `mandatory` checks must pass for GO. `lab_only` ones need faults that nobody may cause at a real clinic; there
-    they are not tried and do not count.
+    `mandatory` checks must pass for GO. `lab_only` ones need faults that nobody may cause at a real clinic, or numbers
+    that nobody may ring; there they are not tried and do not count.
     """
 
     id: str
@@ -54,7 +54,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """A whole run. `started` is ISO 8601 UTC, `at` the site's name; `only` the ids asked for, empty for all."""
+    """A whole run. `started` is ISO 8601 UTC, `at` the site's name; `only` the ids asked for, empty for all.
+
+    `lab`: with a lab's faults and subscribers, so that nothing may be left out.
+    """
 
     clinic: str
     at: str
@@ -91,6 +94,14 @@ class Verification:
             return "NO-GO"
         return "PARTIAL" if self.only else "GO"
 
+    @property
+    def left_out(self) -> str:
+        """What a reader of a working clinic's verdict must know; empty in a rehearsal."""
+        count = sum(r.status == "not-tried" and r.check.lab_only for r in self.results)
+        if self.lab or not count:
+            return ""
+        return f"{count} checks break what works or ring strangers: only the rehearsal tries them"
+
     def count(self, status: Status) -> int:
         return sum(r.status == status for r in self.results)
 
@@ -98,6 +109,7 @@ class Verification:
         return {
             "verdict": self.verdict, "clinic": self.clinic, "at": self.at, "started": self.started,
             "seconds": round(self.seconds, 1), "only": list(self.only), "against": list(self.against),
+            "rehearsal": self.lab,
             "passed": self.count("passed"), "failed": self.count("failed"), "not_tried": self.count("not-tried"),
             "checks": [r.as_json() for r in self.results],
         }  # fmt: skip

@@ -25,6 +25,7 @@ from typing import Any
 
 from rich.console import Console
 
+from clinic.people import Role
 from clinicpbx.errors import ClinicError
 from clinicpbx.verify import report
 from clinicpbx.verify.borrow import InUseError
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHECKS = ROOT / "tests" / "verify"
 INI = Path(__file__).resolve().parent / "pytest.ini"
 WORKERS = 3
+ENOUGH = 12  # people who answer no patients' calls: with fewer, checks that run side by side would need the same ones
 LIMIT = 420.0  # seconds for the whole run; a single wait is far below it
 GRACE = 20.0
 
@@ -172,6 +174,11 @@ def _alone(place: Place) -> Iterator[None]:
         os.close(handle)
 
 
+def _workers(place: Place) -> int:
+    plain = [p for p in place.clinic.people if p.role in (Role.DOCTOR, Role.STAFF)]
+    return WORKERS if len(plain) >= ENOUGH else 1
+
+
 class _Run:
     """One pytest process and what it tells."""
 
@@ -186,7 +193,7 @@ class _Run:
         self.arguments = [
             *_arguments(clinic, at), "-p", "xdist.plugin", f"--run-folder={self.folder}", f"--only={','.join(only)}",
             *([f"--borrowed={self.folder / 'borrowed.json'}"] if place.borrows else []),
-            "-n", str(min(WORKERS, max(1, len({c.lane or c.id for c in checks.values()})))),
+            "-n", str(min(_workers(place), max(1, len({c.lane or c.id for c in checks.values()})))),
             "--dist=loadscope", "--no-loadscope-reorder", "--max-worker-restart=0", *([] if keep_going else ["-x"]),
         ]  # fmt: skip
 

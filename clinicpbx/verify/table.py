@@ -65,4 +65,5 @@ def summary(run: Verification, folder: Path) -> RenderableType:
     text = f"{verdict}  {counts} in {run.seconds:.0f} s\n{escape(str(folder / 'report.html'))}"
     parts: list[RenderableType] = [table, ""]
     parts += [f"[red]·[/] {escape(line)}" for line in run.against]
+    parts += [f"[yellow]·[/] {escape(run.left_out)}"] if run.left_out else []
     return Group(*parts, Panel(text, expand=False, border_style=VERDICTS[run.verdict].split()[-1]))

@@ -6,6 +6,7 @@ The tests of this file build on each other, as the night does.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -213,6 +214,57 @@ def test_clinic_earns_go_with_real_calls(case: Case, deployed: dict[str, object]
         time.sleep(0.5)
     result = case.json("verify", str(case.file))
     assert result["verdict"] == "GO", [c for c in result["checks"] if c["status"] != "passed"]
+
+
+def contacts(case: Case) -> dict[str, str]:
+    """Extension to its telephone's address."""
+    stored = json.loads(
+        "[" + ",".join(re.findall(r": (\{.*\})", case.asterisk("database show registrar/contact"))) + "]"
+    )
+    return {one["endpoint"]: one["uri"] for one in stored}
+
+
+def test_real_clinic_would_earn_go_too(case: Case, deployed: dict[str, object]) -> None:
+    """As at a clinic: no test subscribers, no faults; softphones of the engineer stand in for the telephones."""
+    with phones() as pool:
+        pool.register(timeout=4)
+        call = pool.call("3101", "3102")
+        pool.wait_incoming("3102", 5)
+        text = case.run("verify", str(case.file), "--borrow", expect=1)
+        assert "the PBX is in use: 1 calls are up" in text, text
+        call.hangup()
+    before = contacts(case)
+    assert len(before) == 156
+    case.asterisk("database put forward 4001 4002")
+    result = case.json("verify", str(case.file), "--borrow")
+    assert result["verdict"] == "GO", [c for c in result["checks"] if c["status"] == "failed"]
+    tried = {check["id"] for check in result["checks"] if check["status"] == "passed"}
+    assert {"inbound-north", "overflow-adults", "unanswered", "recording", "loop-north", "loop-south"} <= tried
+    assert contacts(case) == before, "a telephone was not given back"
+    assert "4002" in case.asterisk("database get forward 4001")
+    case.asterisk("database del forward 4001")
+
+
+def test_killed_verification_keeps_no_telephone(case: Case, deployed: dict[str, object]) -> None:
+    """What people had set comes back with the next run; the telephones return by themselves."""
+    case.asterisk("database put forward 4001 4002")
+    kept = "/var/lib/clinicpbx/verification.json"
+    command = [sys.executable, "-m", "clinicpbx", "verify", str(case.file), "--at", f"lab{LAB}", "--borrow"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=case.environment, stdout=quiet, stderr=quiet) as run:
+        deadline = time.monotonic() + 30
+        while not all(":20" in uri for uri in contacts(case).values()):
+            assert time.monotonic() < deadline, "no telephone was borrowed"
+            time.sleep(0.2)
+        run.kill()
+    assert "Database entry not found" in case.asterisk("database get forward 4001")
+    assert case.pbx(f"cat {kept}")
+    case.run("verify", str(case.file), "--borrow", "--despite-calls", "--only", "registered", expect=1)  # none is yet
+    assert "4002" in case.asterisk("database get forward 4001")
+    assert "No such file" in case.pbx(f"ls {kept}")
+    case.asterisk("database del forward 4001")
+    with phones() as pool:
+        assert pool.register(timeout=4)["failed"] == {}
 
 
 def test_no_secret_is_in_plain_text_anywhere(case: Case, deployed: dict[str, object]) -> None:

@@ -44,7 +44,11 @@ def test_one_check_that_did_not_pass_is_no_go(status: str) -> None:
 
 def test_faults_that_nobody_may_cause_at_a_clinic_do_not_count_there() -> None:
     skipped = Result(FAULT, "not-tried", failure="provider-503 is caused in a lab only")
-    assert run(passed(), skipped, lab=False).verdict == "GO"
+    clinic = run(passed(), skipped, lab=False)
+    assert clinic.verdict == "GO"
+    assert clinic.left_out.startswith("1 checks break what works"), "a reader must see what nobody tried"
+    assert clinic.left_out in report.html(clinic, "Клиника")
+    assert run(passed(), skipped).left_out == ""
     assert run(passed(), skipped, lab=True).verdict == "NO-GO"
 
 

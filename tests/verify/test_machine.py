@@ -152,8 +152,11 @@ def test_records_survive_a_stopped_database(
     """Ensure that a stopped database never touches a call, and that its rows are all there afterwards."""
     if place.borrows:
         pytest.skip("a working clinic's database is not stopped for a test")
-    doctors = [p.ext for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF)]
-    one, other = doctors[8], doctors[9]
+    plain = [p.ext for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF)]
+    doctors = (plain[8:11] if len(plain) > 10 else [*plain, *(p.ext for p in clinic.people if p.ext not in plain)])[:3]
+    if len(doctors) < 3:
+        pytest.skip("clinic.yml: people has fewer than three telephones")
+    one, other, third = doctors
     call = phones.call(one, other, tone=440)
     far = phones.ringing(other, caller=one)
     far.answer(tone=620)
@@ -167,18 +170,18 @@ def test_records_survive_a_stopped_database(
                 pbx.ask("select 1")
             except DatabaseAwayError:
                 raise AssertionError("PostgreSQL does not answer") from None
-        second = phones.call(one, doctors[10], tone=440)
-        phones.ringing(doctors[10], caller=one).answer(tone=620)
+        second = phones.call(one, third, tone=440)
+        phones.ringing(third, caller=one).answer(tone=620)
         second.wait_answered(3)
         second.wait_tone(620, 3)
         second.hangup()
         call.hangup()
-        evidence(f"with PostgreSQL stopped, {one} and {other} went on talking, and {one} reached {doctors[10]}")
+        evidence(f"with PostgreSQL stopped, {one} and {other} went on talking, and {one} reached {third}")
     finally:
         pbx.run("systemctl start postgresql", timeout=30)
     time.sleep(0.5)
     tail = list(csv.reader(pbx.run(f"tail -n 40 {CDR}").splitlines()))
-    ours = {row[16] for row in tail if row[4] == one and row[5] in (other, doctors[10])}
+    ours = {row[16] for row in tail if row[4] == one and row[5] in (other, third)}
     ours = set(sorted(ours)[-2:])
     assert len(ours) == 2, f"the CDR file has {len(ours)} of 2 calls"
     wanted = ", ".join(f"'{unique}'" for unique in ours)
