@@ -82,16 +82,17 @@ def conf_text(text: str) -> str:
 def _values(clinic: Clinic, secrets: Mapping[str, str]) -> dict[str, object]:
     usable = tuple(c for c in ServiceClass)
 
-    def forward_class(person: Person) -> str:
-        allowed = min(clinic.class_of(person), clinic.forwarding.highest_class, key=lambda c: c.rank)
-        return allowed.value
+    def forwarded(person: Person) -> ServiceClass:
+        return min(clinic.class_of(person), clinic.forwarding.highest_class, key=lambda c: c.rank)
 
     def receptions(department: str) -> tuple[str, ...]:
         return tuple(p.ext for p in clinic.with_role(Role.RECEPTION, department))
 
     def records(did: Did) -> bool:
-        person = clinic.by_ext.get(did.to or "")
-        return clinic.departments[person.department].record if person else True
+        """Whether all who may answer belong to departments that are recorded."""
+        group = next((g for g in all_groups(clinic) if g.number == did.to), None)
+        answering = group.members if group else [did.to or ""]
+        return all(clinic.departments[clinic.by_ext[ext].department].record for ext in answering)
 
     parking = clinic.numbering.parking.numbers()
     return {
@@ -110,7 +111,8 @@ def _values(clinic: Clinic, secrets: Mapping[str, str]) -> dict[str, object]:
         "own_numbers": {t.name: _own_numbers(clinic, t.name) for t in clinic.trunks if t.enabled},
         "operators": tuple(p for p in clinic.people if p.role in (Role.OPERATOR, Role.SUPERVISOR)),
         "receptions": receptions,
-        "forward_class": forward_class,
+        "forward_class": lambda person: forwarded(person).value,
+        "forward_rank": lambda person: forwarded(person).rank,
         "records": records,
         "groups": all_groups(clinic),
         "cc": clinic.call_centre,

@@ -22,7 +22,8 @@ _SIP = (
 )  # fmt: skip
 _CALLS = (
     "app_dial", "app_queue", "app_playback", "app_echo", "app_mixmonitor", "app_cdr", "app_celgenuserevent",
-    "app_directed_pickup", "app_stack", "app_exec", "app_verbose", "app_senddtmf", "res_parking",
+    "app_directed_pickup", "app_originate", "app_softhangup", "app_stack",
+    "app_exec", "app_verbose", "app_senddtmf", "res_parking",
     "bridge_builtin_features",
     "bridge_builtin_interval_features", "bridge_holding", "bridge_native_rtp", "bridge_simple", "bridge_softmix",
     "chan_bridge_media",

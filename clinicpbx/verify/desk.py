@@ -167,8 +167,8 @@ class Pstn(Patients):
         return self.keep(self.pool.call("pstn", f"sip:{did.lstrip('+')}@{trunk.server}", tone=tone, from_number=caller))
 
     def behave(self, number: str, action: str, **options: Any) -> None:
-        """What the subscriber does when called; `number` in any spelling, by its last ten digits."""
-        pattern = f"*{number[-10:]}"
+        """What the subscriber does when called; `number` in any spelling, by its last ten digits, or a short one."""
+        pattern = f"*{number[-10:]}" if len(number) >= 10 else number
         self.patterns.append(pattern)
         self.pool.set_behaviour("pstn", action, pattern=pattern, **options)
 
@@ -179,8 +179,9 @@ class Pstn(Patients):
     def tidy(self) -> None:
         super().tidy()
         for pattern in self.patterns:  # what the exchange does with any number
+            tone = 770 if pattern in self.clinic.emergency.numbers else 620
             with contextlib.suppress(PoolError):
-                self.pool.set_behaviour("pstn", "answer", pattern=pattern, after=0.5, tone=620)
+                self.pool.set_behaviour("pstn", "answer", pattern=pattern, after=0.5, tone=tone)
         self.patterns.clear()
 
 

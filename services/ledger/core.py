@@ -31,6 +31,10 @@ COLUMNS = {
 """Table -> its columns, in the order of the file and of `Row.values`."""
 STREAMS = ("cdr", "cel", "queue_log")
 
+WATCHERS = "Local/s@silence-"
+"""Channels that only watch whether a provider responds: no calls, so no events of calls."""
+_CHANNEL = COLUMNS["cel"].index("channame")
+
 LONGEST = 1 << 16
 """Bytes. Asterisk's own buffers end far below; what is longer is not a record."""
 
@@ -90,6 +94,9 @@ def parse(stream: str, data: bytes, base: int = 0, final: bool = False) -> Batch
             if reason:
                 raise MalformedError(reason)
             values = _values(stream, line)
+            at = end
+            if stream == "cel" and str(values[_CHANNEL]).startswith(WATCHERS):
+                continue
             rows.append(Row(stream, values, base + start, line))
             if stream == "cel" and (call := missed(values)):
                 rows.append(Row("missed_calls", call, base + start, line))

@@ -51,6 +51,11 @@ def test_a_line_that_asterisk_22_wrote_is_read() -> None:
     assert column(batch, "recording") == "2026/11/23/1795387482.49.wav"
 
 
+def test_what_only_watches_a_provider_is_no_event_of_a_call() -> None:
+    batch = parse("cel", cel(channame="Local/s@silence-0000001a;1") + cel(channame="PJSIP/2001-00000001"))
+    assert [column(batch, "channame")] == ["PJSIP/2001-00000001"] and not batch.rejects
+
+
 def test_an_unanswered_call_has_no_answer_time() -> None:
     assert column(parse("cdr", cdr()), "answer") is None
 

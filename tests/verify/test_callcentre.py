@@ -16,7 +16,7 @@ import pytest
 from clinic.model import Clinic
 from clinic.people import Role
 from clinic.trunks import Trunk
-from clinicpbx.verify.desk import Patients, Phones, callers, enabled, hear_each_other, nothing_rings
+from clinicpbx.verify.desk import Patients, Phones, callers, enabled, hear_each_other, nothing_rings, outcome
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import RECORDINGS, Pbx, wait_until
 from clinicpbx.verify.place import Place
@@ -225,6 +225,12 @@ def test_operators_log_in_and_pause(
     evidence(f"*13{digit} ({reason}): {line}")
     day.phones.confirmed(operator, "*14")
     assert "paused" not in pbx.queue()[operator], "*14 did not end the pause"
+    day.phones.confirmed(operator, "*78")
+    line = pbx.queue()[operator]
+    assert "paused:DND" in line, f"*78 leaves the operator in the queue: {line}"
+    evidence(f"*78: {line}")
+    day.phones.confirmed(operator, "*79")
+    assert "paused" not in pbx.queue()[operator], "*79 did not end the pause that *78 began"
     unknown = next(d for d in "987654321" if d not in clinic.call_centre.pause_reasons)
     with control("a pause reason that does not exist is refused"):
         day.phones.confirmed(operator, f"*13{unknown}")
@@ -363,12 +369,38 @@ def test_nobody_answers(day: Day, pbx: Pbx, flows: list[str], evidence: Evidence
 
 
 @pytest.mark.check(
+    id="redirect", title="An operator's telephone that redirects calls sends nobody out of the clinic",
+    proves="CASE: what was built, 2; clinic.yml: forwarding.highest_class",
+)  # fmt: skip
+def test_redirecting_telephone_is_not_obeyed(
+    day: Day, pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that a 302 from a telephone, which is its own web page's forwarding, does not make the queue dial."""
+    day.stack.close()  # the lane's calls are over: the providers may be broken now
+    day.log_out()
+    operator = day.operators[0]
+    day.phones.confirmed(operator, "*11")
+    caller = next(p.ext for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF))
+    aim = "810442079460000"
+    day.phones.behave(operator, "redirect", contact=f"sip:{aim}@{clinic.networks.voice.pbx}")
+    call = day.phones.call(caller, clinic.call_centre.number)
+    assert wait_until(lambda: bool(day.phones.pool.invites(operator, caller=caller)), 6, every=0.2)
+    with control(f"no call to {aim} comes up"):
+        assert wait_until(lambda: f"{aim}" in " ".join(pbx.channels()), 2, every=0.2)
+    evidence(f"{operator} answered 302 to {aim}: {outcome(call)}, and the queue tries on")
+    day.phones.pool.set_behaviour(operator, "ring")
+    day.phones.ringing(operator, 15, caller=caller).answer(tone=620)
+    call.wait_answered(3)
+    call.hangup()
+    day.log_out()
+
+
+@pytest.mark.check(
     id="operator-logout", title="Operators log out, and the queue is empty",
     proves="CASE: what was built, 6 and 8",
 )  # fmt: skip
 def test_operators_log_out(day: Day, pbx: Pbx, evidence: Evidence, control: Control) -> None:
     """Ensure that *12 takes an operator out of the queue."""
-    day.stack.close()  # the lane's calls are over: the providers may be broken now
     day.log_in()
     with control("while operators are logged in, the queue is not empty"):
         assert not pbx.queue()

@@ -197,13 +197,7 @@ def test_a_picked_up_call_is_not_missed(
     rings: Lock, evidence: Evidence, control: Control,
 ) -> None:  # fmt: skip
     """Ensure that supervisors are not sent after patients who were served."""
-    fitting = [
-        (n, d.to) for n, (t, d) in clinic.dids.items() if t.enabled and d.to in clinic.by_ext
-    ]  # fmt: skip
-    if not fitting:
-        pytest.skip("clinic.yml: no public number leads to a person")
-    did, owner = fitting[0]
-    assert owner
+    did, owner = own_line(clinic)
     taker = next(p.ext for p in clinic.people if p.ext != owner and p.role in (Role.DOCTOR, Role.STAFF))
     with calling_in(clinic.dids[did][0].name), own_number(owner), rings(owner):
         served, given_up = patients.number(), patients.number()
@@ -224,6 +218,85 @@ def test_a_picked_up_call_is_not_missed(
 
 
 @pytest.mark.check(
+    id="outside-transfer", title="A caller from outside who was parked and fetched can transfer nobody",
+    proves="issue: inbound calls can never reach a trunk; CASE: what was built, 2",
+)  # fmt: skip
+def test_an_outside_caller_cannot_transfer(
+    phones: Phones, patients: Patients, pbx: Pbx, clinic: Clinic, colleagues: list[str], calling_in: Lock,
+    own_number: Lock, rings: Lock, evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that feature codes sent by a patient are only sounds: a fetched call has none for either side."""
+    did, owner = own_line(clinic)
+    park, *places = clinic.numbering.parking.numbers()
+    fetcher, aim = [ext for ext in colleagues if ext != owner][:2]
+    with calling_in(clinic.dids[did][0].name), own_number(owner), rings(owner):
+        number = patients.number()
+        call = patients.call(did, number, tone=440)
+        first = phones.ringing(owner, caller=number[-10:])
+        first.answer(tone=620)
+        call.wait_tone(620, 4)
+        assert first.transfer_blind(park, timeout=6)["ok"], f"REFER to {park} failed"
+        assert wait_until(lambda: bool(parked(pbx, places)), 4, every=0.3), "no call is parked"
+        fetched = phones.call(fetcher, parked(pbx, places), tone=770).wait_answered(4)
+        call.wait_tone(770, 4)
+        for code in ("##", "*2"):
+            call.dtmf(code)
+            call.dtmf(aim)
+            with control(f"{aim} does not ring after the caller's {code}{aim}"):
+                phones.ringing(aim, 1.5)
+        local = [line for line in pbx.channels() if line.startswith("Local/") and "@silence" not in line]
+        assert not local, f"the call goes on elsewhere: {local}"
+        evidence(f"parked by {owner}, fetched by {fetcher}: the caller's ## and *2 moved nobody")
+        evidence(hear_each_other(call, 440, fetched, 770))
+
+
+@pytest.mark.check(
+    id="outside-forward", title="A call from outside is never forwarded out of the clinic again",
+    proves="issue: inbound calls can never reach a trunk; CASE: what was built, 2",
+)  # fmt: skip
+def test_a_call_from_outside_is_not_forwarded_outside(
+    phones: Phones, patients: Patients, pbx: Pbx, clinic: Clinic, colleagues: list[str], calling_in: Lock,
+    own_number: Lock, rings: Lock, using: Lock, evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that a telephone forwarded to a public number rings itself for a patient, and forwards for a colleague."""
+    did, owner = own_line(clinic)
+    away = next((n for n, (t, _) in clinic.dids.items() if t.enabled and n != did), did)
+    caller = patients.number()
+    trunks = [t.name for t in enabled(clinic)]
+    with calling_in(clinic.dids[did][0].name), using(*trunks), own_number(owner), rings(owner):
+        pbx.put("forward", owner, f"8{away[2:]}")
+        try:
+            call = patients.call(did, caller, tone=440)
+            far = phones.ringing(owner, caller=caller[-10:])
+            evidence(f"+{caller} to {did}: {owner} rings, though it is forwarded to 8{away[2:]}")
+            far.answer(tone=620)
+            evidence(hear_each_other(call, 440, far, 620))
+            call.hangup()
+            one = next(ext for ext in colleagues if ext != owner)
+            with control(f"{one}'s call to {owner} does not ring there: it is forwarded"):
+                phones.call(one, owner)
+                phones.ringing(owner, 1.5, caller=one)
+        finally:
+            pbx.delete("forward", owner)
+            phones.tidy()
+
+
+def own_line(clinic: Clinic) -> tuple[str, str]:
+    """A public number that leads to one person, and the person."""
+    found = next(((n, d.to) for n, (t, d) in clinic.dids.items() if t.enabled and d.to in clinic.by_ext), None)
+    if not found:
+        pytest.skip("clinic.yml: no public number leads to a person")
+    return found[0], str(found[1])
+
+
+def parked(pbx: Pbx, places: list[str]) -> str:
+    """A place that holds a call now, or nothing."""
+    answer = pbx.asterisk("parking show default")
+    found = re.findall(r"Space\s*:?\s*(\d+)|^(\d{3,6}):?\s", answer, re.M)
+    return next((one or other for one, other in found if (one or other) in places), "")
+
+
+@pytest.mark.check(
     id="parking", title="A parked call is fetched from any telephone", proves="clinic.yml: numbering.parking",
 )  # fmt: skip
 def test_parking(
@@ -240,13 +313,8 @@ def test_parking(
     result = middle.transfer_blind(park, timeout=6)
     assert result["ok"], f"REFER to {park} was answered with {result}"
 
-    def place() -> str:
-        found = re.findall(r"Space\s*:?\s*(\d+)|^(\d{3,6}):?\s", pbx.asterisk("parking show default"), re.M)
-        taken = [a or b for a, b in found if (a or b) in places]
-        return taken[0] if taken else ""
-
-    assert wait_until(lambda: bool(place()), 4, every=0.3), f"no call is parked: {pbx.asterisk('parking show default')}"
-    where = place()
+    assert wait_until(lambda: bool(parked(pbx, places)), 4, every=0.3), "no call is parked"
+    where = parked(pbx, places)
     with control(f"{places[-1]}, an empty place, has no call"):
         phones.call(third, places[-1], tone=1000).wait_answered(1.5)
         raise AssertionError if not phones.mine[-1].heard().get(440) else PoolError
@@ -301,7 +369,9 @@ def test_forwarding(
             if subscribers and able and clinic.forwarding.highest_class.includes(ServiceClass.MOBILE):
                 to_a_mobile(phones, subscribers, person, caller, evidence)
             for abroad in FICTIONAL if subscribers is None else (*FICTIONAL, "88091234567"):
-                phones.dial(person, f"*72{abroad}")
+                with control(f"*72 with {abroad}, which {person} may not call, is refused"):
+                    phones.confirmed(person, f"*72{abroad}")
+                pbx.put("forward", person, abroad)  # as it was set when the person's class was higher
                 since = phones.pool.stats()["now"]
                 with control(f"a call forwarded to {abroad} is not connected"):
                     phones.call(caller, person).wait_answered(3)
@@ -310,6 +380,8 @@ def test_forwarding(
                 assert not (subscribers and subscribers.reached(abroad, since)), (
                     f"a forwarded call went out to {abroad}"
                 )
+        with control("*72 with a number that does not exist is refused"):
+            phones.confirmed(person, f"*72{'9' * (len(person) - 1)}")
     finally:
         phones.confirmed(person, "*73")
     assert f"forward/{person}" not in pbx.database()
