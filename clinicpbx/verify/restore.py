@@ -78,7 +78,7 @@ def commands(before: Snapshot, now: Snapshot) -> list[str]:
         if old == new:
             continue
         if family == "CustomDevstate":
-            out.append(f"devstate change Custom:{name} {old or 'NOT_INUSE'}")
+            out.append(f"devstate change Custom:{name} {old or ('UNKNOWN' if name.startswith('DND') else 'NOT_INUSE')}")
             out += [f"database del {family} {name}"] if old is None else []
         elif old is None:
             out.append(f"database del {family} {name}")

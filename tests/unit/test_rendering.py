@@ -142,3 +142,36 @@ def test_local_variables_are_used_only_where_a_gosub_gives_them_a_frame(tree: di
         name = part[1 : part.find("]")]
         if "LOCAL(" in part:
             assert name in called, name
+
+
+def test_what_a_phone_dials_is_an_argument_only_as_digits(tree: dict[str, bytes]) -> None:
+    """A pattern of open length takes anything, a comma included: that would be the next argument."""
+    for path, data in tree.items():
+        if not path.startswith("dialplan/"):
+            continue
+        pattern = ""
+        for line in data.decode().splitlines():
+            found = re.match(r"exten => ([^,]+),", line)
+            pattern = found[1] if found else pattern
+            if pattern.startswith("_") and pattern.endswith(("!", ".")):
+                assert "EXTEN" not in re.sub(r"\$\{FILTER\(\+?0-9,\$\{EXTEN(:\d)?\}\)\}", "", line), f"{path}: {line}"
+
+
+def test_a_numeric_account_in_the_called_address_ends_the_call(clinic: Clinic) -> None:
+    """It exists in the very context it is looked up in, so without a guard it jumps to itself for ever."""
+    text = CASE.read_text().replace("username: clinic4951230001", 'username: "100234"')
+    rendered = asterisk.render(load(text, str(CASE)), Secrets(), templates())
+    lines = context(rendered, "from-north").split("exten => 100234,1,")[1].splitlines()
+    assert '"${to}" = "100234"]?nobody' in lines[1] and "?${to},1" in lines[2], lines
+
+
+def test_a_groups_number_is_recorded_only_if_all_its_members_are(clinic: Clinic, tree: dict[str, bytes]) -> None:
+    group = next(g for g in asterisk.all_groups(clinic) if g.number == "5007")
+    assert not any(clinic.departments[clinic.by_ext[m].department].record for m in group.members)
+    assert "Gosub(record,s,1(0))" in context(tree, "did").split("+74957650003,1,")[1].split("exten =>")[0]
+
+
+def test_nobody_who_was_parked_has_feature_codes(tree: dict[str, bytes]) -> None:
+    parking = tree["res_parking.conf"].decode()
+    assert "parkedcalltransfers = no" in parking and "parkedcallreparking = no" in parking
+    assert all("T" not in options for options in re.findall(r"Queue\(operators,(\w+)", context(tree, "groups")))
