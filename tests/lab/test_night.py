@@ -77,13 +77,13 @@ def test_change_is_shown_first_and_then_done_without_dropping_a_call(case: Case,
         case.file.write_text(changed)
         look = case.json("deploy", str(case.file), "--dry")
         assert look["changed"] == 1
-        assert any(line.startswith("+") and "Queue(operators,Ct,,,25" in line for line in look["diff"])
+        assert any(line.startswith("+") and "Queue(operators,Cti,,,25" in line for line in look["diff"])
         assert case.json("deploy", str(case.file))["changed"] == 1
         assert call.state == "answered"
         call.wait_tone(620, 3)
         call.hangup()
     assert case.pbx("systemctl show -p ActiveEnterTimestampMonotonic asterisk") == started
-    assert "Queue(operators,Ct,,,25" in case.asterisk("dialplan show flow-children")
+    assert "Queue(operators,Cti,,,25" in case.asterisk("dialplan show flow-children")
     case.file.write_text(old)
 
 
@@ -91,9 +91,9 @@ def test_generations_are_listed_compared_and_switched_back(case: Case, deployed:
     listed = case.json("generations", "list", str(case.file))
     assert len(listed["generations"]) == 2 and listed["current"] != deployed["generation"]
     text = case.run("generations", "diff", "previous", "live", str(case.file), expect=1)
-    assert "Queue(operators,Ct,,,25" in text
+    assert "Queue(operators,Cti,,,25" in text
     case.run("generations", "switch", str(deployed["generation"])[:12], str(case.file))
-    assert "Queue(operators,Ct,,,20" in case.asterisk("dialplan show flow-children")
+    assert "Queue(operators,Cti,,,20" in case.asterisk("dialplan show flow-children")
     assert case.json("deploy", str(case.file))["changed"] == 0
 
 
@@ -133,7 +133,7 @@ def test_broken_generation_is_refused_with_its_line_and_the_live_one_stays(
     assert done.returncode == 1, text
     assert complaint in text and "the running one is untouched" in text
     assert case.json("generations", "list", str(case.file))["current"] == deployed["generation"]
-    assert "Queue(operators,Ct,,,20" in case.asterisk("dialplan show flow-children")
+    assert "Queue(operators,Cti,,,20" in case.asterisk("dialplan show flow-children")
 
 
 def test_machine_that_differs_is_reported_and_left_alone(case: Case, deployed: dict[str, object]) -> None:
