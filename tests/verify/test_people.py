@@ -24,6 +24,7 @@ from clinicpbx.verify.desk import (
     provider_of,
 )  # fmt: skip
 from clinicpbx.verify.pbx import Pbx, wait_until
+from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
 from clinicpbx.verify.records import missed
 from softphone.client import PoolError
@@ -68,10 +69,13 @@ def neighbours(clinic: Clinic) -> list[str]:
     id="registered", title="Every telephone of the description is registered", proves="clinic.yml: people",
 )  # fmt: skip
 def test_all_phones_are_registered(
-    pbx: Pbx, phones: Phones, clinic: Clinic, evidence: Evidence, control: Control
+    place: Place, pbx: Pbx, phones: Phones, clinic: Clinic, evidence: Evidence, control: Control
 ) -> None:
     """Ensure that each person's extension has a reachable telephone, in the voice network."""
-    contacts = pbx.contacts()
+    if place.borrowed:  # by now softphones of ours are registered: what counts is what was there before them
+        contacts = {ext: contact.uri for ext, contact in place.borrowed.contacts.items()}
+    else:
+        contacts = pbx.contacts()
     missing = [p.ext for p in clinic.people if p.ext not in contacts]
     assert not missing, (
         f"{len(missing)} of {len(clinic.people)} telephones are not registered: {', '.join(missing[:10])}"
