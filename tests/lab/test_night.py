@@ -247,6 +247,8 @@ def test_real_clinic_would_earn_go_too(case: Case, deployed: dict[str, object]) 
 
 def test_killed_verification_keeps_no_telephone(case: Case, deployed: dict[str, object]) -> None:
     """What people had set comes back with the next run; the telephones return by themselves."""
+    with phones() as pool:
+        assert pool.register(timeout=4)["failed"] == {}
     case.asterisk("database put forward 4001 4002")
     kept = "/var/lib/clinicpbx/verification.json"
     command = [sys.executable, "-m", "clinicpbx", "verify", str(case.file), "--at", f"lab{LAB}", "--borrow"]
@@ -254,6 +256,7 @@ def test_killed_verification_keeps_no_telephone(case: Case, deployed: dict[str, 
     with subprocess.Popen(command, cwd=ROOT, env=case.environment, stdout=quiet, stderr=quiet) as run:
         deadline = time.monotonic() + 30
         while not all(":20" in uri for uri in contacts(case).values()):
+            assert run.poll() is None
             assert time.monotonic() < deadline, "no telephone was borrowed"
             time.sleep(0.2)
         run.kill()
