@@ -163,9 +163,21 @@ def _weekdays(hours: Hours) -> Iterator[tuple[int, Opening | None]]:
 def expected(clinic: Clinic, tree: Mapping[str, bytes]) -> dict[str, list[str]]:
     """What Asterisk must have loaded from this tree; a file silently skipped shows as something missing."""
     ways = legs(clinic)
+    people, names = [p.ext for p in clinic.people], [leg.name for leg in ways]
+    authenticated = [leg.name for leg in ways if leg.trunk.auth == "registration"]
     dialplan = b"\n".join(data for path, data in tree.items() if path.startswith("dialplan/")).decode()
     return {
-        "endpoints": [p.ext for p in clinic.people] + [leg.name for leg in ways],
+        "endpoints": [*people, *names],
+        "aors": [*people, *names],
+        "auths": [*people, *authenticated],
+        "identifications": names,
+        "links": [
+            *(f"{ext} has {kind} {ext}" for ext in people for kind in ("auth", "AOR")),
+            *(f"{name} has {kind} {name}" for name in names for kind in ("AOR", "identify")),
+            *(f"{name} has outbound auth {name}" for name in authenticated),
+            *(f"{ext} has transport voice" for ext in people),
+            *(f"{leg.name} has transport {leg.uplink.name}" for leg in ways),
+        ],
         "registrations": [leg.name for leg in ways if leg.registers],
         "transports": ["voice", *(u.name for u in clinic.uplinks)],
         "binds": [str(clinic.networks.voice.pbx), *(str(u.address.ip) for u in clinic.uplinks)],

@@ -10,9 +10,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from . import core
+from . import core, objects, plan, sounds, targets
 
 ASTERISK = "/usr/sbin/asterisk"
 BOOT_SECONDS = 30
@@ -20,50 +21,85 @@ BOOT_SECONDS = 30
 # thousand phones' states queue up while it boots.
 _EXPECTED = re.compile(r"'Network is unreachable'|PJSIP_SAFE_MODULE|taskprocessor\.c: .*high water mark")
 
+# Kind of object: what to ask, and how a line of the answer names one.
+_LISTS = {
+    "endpoint": ("pjsip show endpoints", r"^\s*Endpoint:\s+([^\s/<]+)"),
+    "aor": ("pjsip show aors", r"^\s*Aor:\s+([^\s/<]+)"),
+    "auth": ("pjsip show auths", r"^\s*Auth:\s+([^\s/<]+)"),
+    "identification": ("pjsip show identifies", r"^\s*Identify:\s+([^\s/<]+)"),
+    "registration": ("pjsip show registrations", r"^\s*([\w.-]+)/sip:"),
+    "transport": ("pjsip show transports", r"^\s*Transport:\s+([\w.-]+)"),
+    "queue": ("queue show", r"^([\w.-]+)\s+has "),
+    "module": ("module show", r"^(\S+)\.so\s"),
+}
+
 
 def check(candidate: Path) -> list[core.Problem]:
     """Every problem of the candidate, empty when it may be switched in. The live Asterisk is not touched."""
     expected = json.loads((candidate / "expected.json").read_text())
-    files = {
-        str(p.relative_to(candidate)): p.read_text()
-        for p in [candidate / "extensions.conf", *sorted((candidate / "dialplan").glob("*.conf"))]
-    }
-    found = list(core.steps(files))
+    found = list(core.steps(_texts(candidate, "extensions.conf", "dialplan/*.conf")))
     problems = [f for f in found if isinstance(f, core.Problem)]
     with tempfile.TemporaryDirectory(prefix="clinic-trial-", dir="/run") as text:
         work = Path(text)
         process = _start(candidate, work, expected["binds"])
         try:
             cli = _Cli(work / "asterisk.conf", process)
-            problems += cli.wait_booted()
-            if not problems or process.poll() is None:
-                problems += _ask(cli, expected, [f for f in found if isinstance(f, core.Step)])
+            unbooted = cli.wait_booted()
+            problems += unbooted or _ask(cli, candidate, expected, [f for f in found if isinstance(f, core.Step)])
         finally:
             _stop(process)
         log = work / "log" / "messages.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         problems += [p for p in core.log_problems(text) if not _EXPECTED.search(p.text)]
-    return problems
+    return core.ordered(problems)
 
 
-def _ask(cli: _Cli, expected: dict[str, list[str]], found: list[core.Step]) -> list[core.Problem]:
+def _ask(cli: _Cli, candidate: Path, expected: Mapping[str, list[str]], steps: list[core.Step]) -> list[core.Problem]:
+    known = plan.read(cli.run("dialplan show"))
+    for step in steps:
+        if step.label:
+            known.label(step.context, step.extension, step.label)
     applications = re.findall(r"^\s*([A-Za-z_]\w*):", cli.run("core show applications"), re.M)
     functions = re.findall(r"^([A-Z][A-Z0-9_]*)\s", cli.run("core show functions"), re.M)
-    contexts = re.findall(r"Context '([^']+)'", cli.run("dialplan show"))
-    out = core.unknown_calls(found, applications, functions)
-    out += core.jumps_to_nowhere(found, contexts)
-    out += core.missing("context", expected["contexts"], contexts)
-    endpoints = re.findall(r"^\s*Endpoint:\s+([^\s/<]+)", cli.run("pjsip show endpoints"), re.M)
-    out += core.missing("endpoint", expected["endpoints"], endpoints)
-    registrations = re.findall(r"^\s*([\w.-]+)/sip:", cli.run("pjsip show registrations"), re.M)
-    out += core.missing("registration", expected["registrations"], registrations)
-    transports = re.findall(r"^\s*Transport:\s+([\w.-]+)", cli.run("pjsip show transports"), re.M)
-    out += core.missing("transport", expected["transports"], transports)
-    queues = re.findall(r"^([\w.-]+)\s+has ", cli.run("queue show"), re.M)
-    out += core.missing("queue", expected["queues"], queues)
-    loaded = re.findall(r"^(\S+)\.so\s", cli.run("module show"), re.M)
-    out += core.missing("module", expected["modules"], loaded)
+    out = targets.unknown_calls(steps, applications, functions) + targets.jumps_to_nowhere(steps, known)
+    settings = _texts(candidate, "queues.conf", "features.conf", "res_parking.conf")
+    out += sounds.missing(steps, settings, _finder(candidate, cli.run("core show file formats")))
+    loaded = {kind: re.findall(pattern, cli.run(command), re.M) for kind, (command, pattern) in _LISTS.items()}
+    loaded["context"] = list(known.contexts)
+    loaded["link"] = objects.links(cli.run("pjsip show endpoints"))
+    out += objects.dangling(objects.sections(_texts(candidate, "pjsip*.conf")), loaded)
+    for kind, present in loaded.items():
+        wanted = expected.get(f"{kind}s", [])
+        if kind == "link":  # an endpoint that is missing is told as such
+            wanted = [link for link in wanted if link.split()[0] in loaded["endpoint"]]
+        out += core.missing(kind, wanted, present)
     return out
+
+
+def _texts(candidate: Path, *patterns: str) -> dict[str, str]:
+    found = [path for pattern in patterns for path in sorted(candidate.glob(pattern))]
+    return {str(path.relative_to(candidate)): path.read_text() for path in found}
+
+
+def _finder(candidate: Path, formats: str) -> Callable[[str], bool]:
+    """Whether this Asterisk would find a sound by its name, in any format it can read."""
+    endings = {e for line in formats.splitlines()[2:] if len(f := line.split()) == 3 for e in f[2].split("|")}
+    conf = (candidate / "asterisk.conf").read_text()
+    language, data = _setting(conf, "defaultlanguage"), _setting(conf, "astdatadir")
+    own = f"{_setting(conf, 'astetcdir')}/"
+
+    def exists(name: str) -> bool:
+        # A generation names its prompts by where they will be when it is live.
+        within = str(candidate / name.removeprefix(own)) if name.startswith(own) else name
+        stems = [Path(data, "sounds", place) for place in sounds.places(within, language)]
+        return any(stem.with_name(f"{stem.name}.{ending}").is_file() for stem in stems for ending in endings)
+
+    return exists
+
+
+def _setting(conf: str, key: str) -> str:
+    found = re.search(rf"^{key} =>? *(.+?)\s*$", conf, re.M)
+    return found[1] if found else ""
 
 
 class _Cli:

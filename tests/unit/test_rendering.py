@@ -108,6 +108,8 @@ def test_expected_objects_name_every_person_and_leg(clinic: Clinic, tree: dict[s
     wanted = json.loads(tree["expected.json"])
     assert len(wanted["endpoints"]) == len(clinic.people) + 4
     assert "north-wan-a" in wanted["registrations"] and "south-wan-a" not in wanted["registrations"]
+    assert wanted["aors"] == wanted["endpoints"] and len(wanted["auths"]) == len(clinic.people) + 2
+    assert {"4206 has auth 4206", "4206 has AOR 4206", "south-wan-b has identify south-wan-b"} <= set(wanted["links"])
 
 
 def test_diff_shows_the_change_and_hides_the_password(tree: dict[str, bytes]) -> None:
