@@ -12,12 +12,15 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clinicpbx import descriptions
+from clinicpbx.verify.proofs import Description
 from clinicpbx.verify.results import Check, Result, settled
 from softphone.client import PoolError
 
@@ -63,8 +66,10 @@ def check_of(item: pytest.Item) -> Check:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse doubtful marks, keep what `--only` names, and refuse a check without a lane."""
     seen: dict[str, str] = {}
+    description = Description.of(descriptions.find(config.getoption("--clinic")))
     for item in items:
         check = check_of(item)
+        check = replace(check, proves=description.located(check.proves))
         if check.id in seen:
             raise pytest.UsageError(f"the check id {check.id} is used twice: {seen[check.id]} and {item.nodeid}")
         if check.lane != lane_of(item.nodeid):

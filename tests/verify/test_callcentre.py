@@ -183,7 +183,7 @@ def day(
 
 @pytest.mark.check(
     id="no-operator", title="No operator logged in: a call goes straight on to its department's receptions",
-    proves="CASE: what was built, 7",
+    proves="case: 7",
 )  # fmt: skip
 def test_no_operator_logged_in(day: Day, flows: list[str], evidence: Evidence, control: Control) -> None:
     """Ensure that nobody waits for an empty chair: the reception rings as soon as the greeting ends."""
@@ -242,7 +242,7 @@ def test_operators_log_in_and_pause(
 
 @pytest.mark.check(
     id="inbound-{trunk}", title="A call by {trunk} reaches an operator; both hear each other",
-    proves="clinic.yml: trunks.{trunk}.dids; CASE: what was built, 3 and 6",
+    proves="clinic.yml: trunks.{trunk}.dids; case: 3, 6",
 )  # fmt: skip
 def test_inbound_reaches_an_operator(
     day: Day, trunk: str, flows: list[str], evidence: Evidence, control: Control
@@ -271,7 +271,7 @@ def test_inbound_reaches_an_operator(
 
 @pytest.mark.check(
     id="gives-up", title="A caller who hangs up while waiting is recorded as missed",
-    proves="CASE: the clinic before; issue: every call that no human answered",
+    proves="case: before",
 )  # fmt: skip
 def test_caller_who_gives_up(day: Day, pbx: Pbx, flows: list[str], evidence: Evidence, control: Control) -> None:
     """Ensure that the missed call has caller, number, stage and wait."""
@@ -290,7 +290,7 @@ def test_caller_who_gives_up(day: Day, pbx: Pbx, flows: list[str], evidence: Evi
 
 @pytest.mark.check(
     id="overflow-{flow}", title="All operators busy: a call to {flow} goes on to that department's receptions",
-    proves="CASE: what was built, 7; clinic.yml: flows.{flow}",
+    proves="clinic.yml: flows.{flow}; case: 7",
 )  # fmt: skip
 def test_overflow_to_the_right_reception(
     day: Day, flow: str, flows: list[str], evidence: Evidence, control: Control
@@ -321,7 +321,7 @@ def test_overflow_to_the_right_reception(
 
 @pytest.mark.check(
     id="recording", title="A patient's call is recorded, both sides, and linked to its CDR",
-    proves="clinic.yml: recording; CASE: what was built, 14",
+    proves="clinic.yml: recording; case: 14",
 )  # fmt: skip
 def test_recording_holds_both_sides(day: Day, pbx: Pbx, evidence: Evidence, control: Control) -> None:
     """Ensure that the file named in the CDR holds both tones and that only the right role may read it."""
@@ -347,7 +347,7 @@ def test_recording_holds_both_sides(day: Day, pbx: Pbx, evidence: Evidence, cont
 
 @pytest.mark.check(
     id="unanswered", title="Nobody answers: an apology, and exactly one missed call",
-    proves="CASE: the clinic before, three problems; CASE: what was built, 7",
+    proves="case: before, 7",
 )  # fmt: skip
 def test_nobody_answers(day: Day, pbx: Pbx, flows: list[str], evidence: Evidence, control: Control) -> None:
     """Ensure that a call nobody took is recorded once, with caller, number, stage and wait."""
@@ -370,7 +370,7 @@ def test_nobody_answers(day: Day, pbx: Pbx, flows: list[str], evidence: Evidence
 
 @pytest.mark.check(
     id="redirect", title="An operator's telephone that redirects calls sends nobody out of the clinic",
-    proves="CASE: what was built, 2; clinic.yml: forwarding.highest_class",
+    proves="clinic.yml: forwarding.highest_class; case: 2",
 )  # fmt: skip
 def test_redirecting_telephone_is_not_obeyed(
     day: Day, pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control
@@ -397,7 +397,7 @@ def test_redirecting_telephone_is_not_obeyed(
 
 @pytest.mark.check(
     id="operator-logout", title="Operators log out, and the queue is empty",
-    proves="CASE: what was built, 6 and 8",
+    proves="case: 6, 8",
 )  # fmt: skip
 def test_operators_log_out(day: Day, pbx: Pbx, evidence: Evidence, control: Control) -> None:
     """Ensure that *12 takes an operator out of the queue."""

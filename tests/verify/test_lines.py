@@ -116,7 +116,7 @@ def by_backup(
 
 @pytest.mark.check(
     id="trunks", title="Every provider is reachable and registered by every uplink",
-    proves="clinic.yml: trunks, uplinks; CASE: what was built, 3 and 11",
+    proves="clinic.yml: trunks, uplinks; case: 3, 11",
 )  # fmt: skip
 def test_every_way_out_is_ready(pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control) -> None:
     """Ensure that both paths stay registered, so that a failover is a choice already made."""
@@ -141,7 +141,7 @@ def registered_ways(said: str) -> set[str]:
 
 @pytest.mark.check(
     id="backup-silent", title="The primary is silent: the backup connects within 4 s", lab_only=True,
-    proves="CASE: what was built, 10",
+    proves="case: 10",
 )  # fmt: skip
 def test_primary_silent(
     faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, recovered: None,
@@ -199,7 +199,7 @@ def test_emergency_by_each_provider_alone(
 
 @pytest.mark.check(
     id="emergency-refused", title="An emergency number that one provider refuses is asked of every other one",
-    proves="clinic.yml: emergency.numbers; issue: by any living trunk", lab_only=True,
+    proves="clinic.yml: emergency.numbers; case: 10", lab_only=True,
 )  # fmt: skip
 def test_emergency_refused_by_a_provider(
     phones: Phones, pstn: Pstn, clinic: Clinic, using: Lock, calling: Callable[..., tuple[Call, list[str]]],
@@ -226,7 +226,7 @@ def test_emergency_refused_by_a_provider(
 
 @pytest.mark.check(
     id="slow-ring", title="A called network that takes 3.5 s to ring is waited for, not dialled again",
-    proves="CASE: what was built, 3; issue: backup on timeout", lab_only=True,
+    proves="case: 3, 10", lab_only=True,
 )  # fmt: skip
 def test_slow_network_is_waited_for(
     phones: Phones, pstn: Pstn, clinic: Clinic, primary: Trunk, caller: Person, subscriber: Callable[[Pstn], str],
@@ -252,7 +252,7 @@ def test_slow_network_is_waited_for(
 
 @pytest.mark.check(
     id="primary", title="Outgoing calls take the cheapest provider, with the right number and caller-ID",
-    proves="clinic.yml: trunks[0].number_format and caller_id; CASE: what was built, 3", lab_only=True,
+    proves="clinic.yml: trunks.0.caller_id; case: 3", lab_only=True,
 )  # fmt: skip
 def test_primary_carries_calls(
     phones: Phones, pstn: Pstn, primary: Trunk, caller: Person, subscriber: Callable[[Pstn], str], using: Lock,
@@ -283,7 +283,7 @@ def test_primary_carries_calls(
 
 @pytest.mark.check(
     id="backup-503", title="The primary answers 503: the backup connects within 4 s", lab_only=True,
-    proves="CASE: what was built, 10",
+    proves="case: 10",
 )  # fmt: skip
 def test_primary_answers_503(
     faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, using: Lock,
@@ -299,7 +299,7 @@ def test_primary_answers_503(
 
 @pytest.mark.check(
     id="backup-full", title="The primary has no channel left: the backup connects within 4 s", lab_only=True,
-    proves="clinic.yml: trunks[0].channels",
+    proves="clinic.yml: trunks.0.channels",
 )  # fmt: skip
 def test_primary_full(
     faults: Lock, calling: Callable[..., tuple[Call, list[str]]], primary: Trunk, backup: Trunk, using: Lock,
@@ -315,7 +315,7 @@ def test_primary_full(
 
 @pytest.mark.check(
     id="loop-{trunk}", title="A call that goes out by another provider comes in by {trunk}; both sides hear each other",
-    proves="clinic.yml: trunks.{trunk}.dids; CASE: what was built, 3 and 10",
+    proves="clinic.yml: trunks.{trunk}.dids; case: 3, 10",
 )  # fmt: skip
 def test_out_by_one_provider_in_by_the_other(
     trunk: str, alone: Lock, calling_in: Lock, own_number: Lock, rings: Lock, phones: Phones, patients: Patients,
@@ -378,7 +378,7 @@ def loop_caller(clinic: Clinic) -> str:
 
 @pytest.mark.check(
     id="contract", title="No more calls at once than the contract allows; the next take the backup",
-    proves="clinic.yml: trunks[0].channels", lab_only=True,
+    proves="clinic.yml: trunks.0.channels", lab_only=True,
 )  # fmt: skip
 def test_contracted_channels(
     alone: Lock, using: Lock, phones: Phones, pstn: Pstn, clinic: Clinic, pbx: Pbx, primary: Trunk, backup: Trunk,
@@ -420,7 +420,7 @@ def trunk_calls(pbx: Pbx, trunk: str) -> int:
 
 @pytest.mark.check(
     id="backup-disabled", title="The primary is disabled: the backup carries every call",
-    proves="CASE: what was built, 10 and 14", lab_only=True,
+    proves="case: 10, 14", lab_only=True,
 )  # fmt: skip
 def test_primary_disabled(
     alone: Lock, using: Lock, calling: Callable[..., tuple[Call, list[str]]], pbx: Pbx, primary: Trunk, backup: Trunk,
@@ -439,7 +439,7 @@ def test_primary_disabled(
 
 @pytest.mark.check(
     id="no-redial", title="A busy, absent or unwilling person is not dialled a second time over the backup",
-    proves="CASE: what was built, 10; issue: never on busy or no answer", lab_only=True,
+    proves="case: 10", lab_only=True,
 )  # fmt: skip
 def test_an_answer_is_not_redialled(
     using: Lock, calling: Callable[..., tuple[Call, list[str]]], clinic: Clinic, primary: Trunk, evidence: Evidence,

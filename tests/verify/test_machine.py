@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.check(
-    id="sandbox", title="Asterisk runs as its own user, in a systemd sandbox", proves="issue: 6, asterisk",
+    id="sandbox", title="Asterisk runs as its own user, in a systemd sandbox", proves="case: 2",
 )  # fmt: skip
 def test_service_is_sandboxed(pbx: Pbx, evidence: Evidence, control: Control) -> None:
     """Ensure that whoever takes over Asterisk has neither root nor the machine."""
@@ -53,7 +53,7 @@ def test_service_is_sandboxed(pbx: Pbx, evidence: Evidence, control: Control) ->
 
 
 @pytest.mark.check(
-    id="doors", title="Only the expected sockets listen", proves="CASE: what was built, 2",
+    id="doors", title="Only the expected sockets listen", proves="case: 2",
 )  # fmt: skip
 def test_listening_sockets(pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control) -> None:
     """Ensure that nothing listens for the network that the clinic does not need."""
@@ -89,7 +89,7 @@ def test_listening_sockets(pbx: Pbx, clinic: Clinic, evidence: Evidence, control
 
 @pytest.mark.check(
     id="no-secret", title="No secret of the clinic stands in a log, the journal or the process list",
-    proves="issue: 3, secrets",
+    proves="case: 2",
 )  # fmt: skip
 def test_no_secret_is_readable(pbx: Pbx, secrets: Mapping[str, str], evidence: Evidence, control: Control) -> None:
     """Ensure that none of the generated secrets leaks. They travel on the command's input, never as arguments."""
@@ -144,7 +144,7 @@ def test_recordings_cannot_fill_the_system_disk(pbx: Pbx, clinic: Clinic, eviden
 
 @pytest.mark.check(
     id="records-outage", title="PostgreSQL stops during a call: the call goes on, and every row arrives once",
-    proves="issue: 6, CDR, CEL, queue log", lab_only=True,
+    proves="case: 8", lab_only=True,
 )  # fmt: skip
 def test_records_survive_a_stopped_database(
     place: Place, pbx: Pbx, phones: Phones, clinic: Clinic, evidence: Evidence, control: Control
@@ -207,7 +207,7 @@ def test_records_survive_a_stopped_database(
 
 
 @pytest.mark.check(
-    id="second-deploy", title="A second deploy finds nothing to change", proves="issue: 7; STYLE: principle 7",
+    id="second-deploy", title="A second deploy finds nothing to change", proves="case: 1",
 )  # fmt: skip
 def test_second_deploy_changes_nothing(
     place: Place, pbx: Pbx, request: pytest.FixtureRequest, evidence: Evidence, control: Control
