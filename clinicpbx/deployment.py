@@ -83,9 +83,12 @@ class _Progress(BaseStateCallback):
         self.failed.append(": ".join(self.names[op_hash]))
 
 
-def run(clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = ()) -> dict[str, Any]:
+def run(
+    clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = (), restart: bool = False
+) -> dict[str, Any]:
     """Deploy, or with `dry` only compare. Changed, unchanged and failed operations by phase, and the dry run's diff.
 
+    With `restart` Asterisk may be restarted, if that is what its addresses need and no call is up.
     `only` names phases as the result does, in any case; the others are compared but not run.
     """
     logger.setLevel(logging.WARNING)
@@ -93,7 +96,7 @@ def run(clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = ()
     get_hub().NOT_ERROR += (KeyboardInterrupt,)  # as is Ctrl-C
     trees.preview.clear()
     connection.refused.clear()
-    hosts = inventory.hosts(clinic, dry=dry, at=at)
+    hosts = inventory.hosts(clinic, dry=dry, at=at, restart=restart)
     night = inventory.tonight()
     hidden = veil(night.secrets)
 

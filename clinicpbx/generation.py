@@ -17,6 +17,10 @@ from clinic.model import Clinic
 from clinic.rendering import asterisk
 
 ROOT = Path(__file__).resolve().parent.parent
+RESTART_REMEDY = (
+    "The new configuration is live, but Asterisk keeps these addresses until it restarts, which ends calls."
+    " Remedy: clinicpbx deploy CLINIC --restart-asterisk, when no call is up"
+)
 _SECRET = re.compile(r"^(\s*(?:password|secret)\s*=\s*).*$", re.M)
 
 
@@ -94,3 +98,8 @@ def refusal(answer: str) -> list[str]:
         return list(json.loads(answer).get("problems", []))
     except (json.JSONDecodeError, AttributeError):
         return [answer.strip() or "no answer from the PBX"]
+
+
+def unmoved(needed: list[dict[str, str]]) -> list[str]:
+    """A line for each transport that still listens at its old address."""
+    return [f"transport {row['transport']}: wanted {row['wanted']}, actual {row['actual']}" for row in needed]

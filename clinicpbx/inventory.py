@@ -37,6 +37,7 @@ class Night:
     site: Site
     secrets: dict[str, str]
     notes: list[str] = field(default_factory=list)
+    restart_asterisk: bool = False  # only when the engineer asks for it by name
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -93,7 +94,7 @@ def image_name(bundle: Bundle) -> str:
 
 
 @cache
-def night(clinic: str, at: str = "", *, packages: bool = False) -> Night:
+def night(clinic: str, at: str = "", *, packages: bool = False, restart: bool = False) -> Night:
     """The night of one clinic at one site; enters the site's network. ClinicError for anything that is missing.
 
     With `packages` the bundle is at hand before that: a lab's workstation reaches no mirror.
@@ -109,7 +110,7 @@ def night(clinic: str, at: str = "", *, packages: bool = False) -> Night:
                 f"The clinic's {', '.join(missing)} is not entered yet.",
                 remedy=f"clinicpbx secrets enter {clinic} {missing[0]}",
             )
-    found = Night(described, site, secrets)
+    found = Night(described, site, secrets, restart_asterisk=restart)
     if packages:
         _ = found.bundle
     site.enter()
@@ -126,9 +127,11 @@ def tonight() -> Night:
     return _current[-1]
 
 
-def hosts(clinic: str, *, dry: bool | None = None, at: str = "") -> list[tuple[str, dict[str, Any]]]:
+def hosts(
+    clinic: str, *, dry: bool | None = None, at: str = "", restart: bool = False
+) -> list[tuple[str, dict[str, Any]]]:
     """pyinfra's hosts: the PBX. With `dry` (or pyinfra's own --dry) a missing VM is not made, and it cannot connect."""
-    plan = night(clinic, at, packages=True)
+    plan = night(clinic, at, packages=True, restart=restart)
     _current.append(plan)
     connection.install()
     only_look = "--dry" in sys.argv if dry is None else dry

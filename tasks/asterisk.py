@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from collections.abc import Generator
@@ -13,7 +14,7 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
 from clinicpbx.connection import client_of, stream
-from clinicpbx.generation import Generation, diff, differing, refusal
+from clinicpbx.generation import RESTART_REMEDY, Generation, diff, differing, refusal, unmoved
 from tasks.trees import File, preview, tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,19 @@ class LiveFiles(FactBase[dict[str, str]]):
 
     def process(self, output: list[str]) -> dict[str, str]:
         return dict(json.loads("\n".join(output) or "{}"))
+
+
+class RestartNeeded(FactBase[list[dict[str, str]]]):
+    """Transports that listen elsewhere than the live generation says; empty before the first deploy."""
+
+    default = list
+
+    def command(self) -> str:
+        # An older program does not know the word and ends with 2; any other failure must not pass for "none".
+        return f"test ! -x {PROGRAM} && echo '{{}}' || {PROGRAM} binds || {{ test $? = 2 && echo '{{}}'; }}"
+
+    def process(self, output: list[str]) -> list[dict[str, str]]:
+        return list(json.loads("\n".join(output) or "{}").get("restart_needed", []))
 
 
 @operation()
@@ -108,3 +122,35 @@ def asterisk(wanted: Generation) -> None:
     )
     generation(name="The new generation is checked and switched in", wanted=wanted)
     systemd.service(name="Asterisk runs and starts with the machine", service="asterisk", running=True, enabled=True)
+
+
+@operation()
+def addresses(restart: bool) -> Generator[FunctionCommand, None, None]:
+    """Asterisk listens where the generation says. Otherwise the deploy fails; it restarts only when told to."""
+    needed = host.get_fact(RestartNeeded)
+    if not needed:
+        host.noop("every transport listens where it should")
+        return
+    preview.extend(f"--- {line}" for line in unmoved(needed))
+    yield FunctionCommand(_restart if restart else _tell_of_restart, (needed,), {})
+
+
+def _tell_of_restart(state: State, host: Host, needed: list[dict[str, str]]) -> bool:
+    for line in [*unmoved(needed), RESTART_REMEDY]:
+        logger.error(f"{host.print_prefix}{line}")
+    return False
+
+
+def _restart(state: State, host: Host, needed: list[dict[str, str]]) -> bool:
+    status, answer = stream(client_of(host), f"sudo {PROGRAM} restart", io.BytesIO())
+    if status:
+        logger.error(f"{host.print_prefix}Asterisk is not restarted, or not well:")
+        for line in refusal(answer):
+            logger.error(f"{host.print_prefix}  {line}")
+    return status == 0
+
+
+@deploy("Asterisk")
+def listening(restart: bool) -> None:
+    """Last of all: a changed address takes effect with a restart, which ends calls and is the engineer's to ask for."""
+    addresses(name="Asterisk listens at the generation's addresses", restart=restart)

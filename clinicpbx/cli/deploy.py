@@ -21,6 +21,9 @@ def deploy(
     dry: Annotated[bool, typer.Option("--dry", help="Show the exact difference; change nothing")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
     only: Annotated[str, typer.Option(help="Phases of the summary, comma-separated: packages,asterisk")] = "",
+    restart_asterisk: Annotated[
+        bool, typer.Option("--restart-asterisk", help="Restart it if an address changed; refused while calls are up")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the real clinic")] = False,
 ) -> None:
     """Build or update the PBX. A second run changes nothing.
@@ -46,7 +49,7 @@ def deploy(
 
     phases = [name for name in only.split(",") if name.strip()]
     try:
-        result = deployment.run(clinic, target.name, dry=dry, say=say, only=phases)
+        result = deployment.run(clinic, target.name, dry=dry, say=say, only=phases, restart=restart_asterisk)
     except ClinicError as error:
         log.error(error)
         raise

@@ -21,8 +21,8 @@ from clinic.secrets import SSH_KEY
 from clinicpbx import inventory
 from clinicpbx.connection import no_delay, stream
 from clinicpbx.errors import ClinicError
+from clinicpbx.generation import RESTART_REMEDY, differing, refusal, unmoved
 from clinicpbx.generation import diff as text_diff
-from clinicpbx.generation import differing, refusal
 
 HOME = "/var/lib/clinicpbx/generations"
 PROGRAM = "sudo -n /usr/local/sbin/clinic-generation"
@@ -87,6 +87,8 @@ def switch(digest: Digest, clinic: ClinicName, at: At = "") -> None:
     changed = f"live, {before} before" if answer["changed"] else "live already"
     Console(highlight=False).print(f"[green]{wanted[:SHORT]}[/] is {changed}. Back: clinicpbx generations switch "
                                    f"{escape(before)} {escape(clinic)}")  # fmt: skip
+    if needed := answer.get("restart_needed"):
+        raise ClinicError("\n  ".join(["Asterisk listens elsewhere:", *unmoved(needed), RESTART_REMEDY]))
 
 
 def resolve(text: str, known: dict[str, Any]) -> str:

@@ -34,6 +34,14 @@ class Problem:
         return f"{where}: {self.rule}: {self.text}"
 
 
+class RefusedError(Exception):
+    """The operation did not happen; the live configuration is as it was."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
+
+
 @dataclass(frozen=True)
 class Step:
     """One priority of the dial plan as it stands in a file, and where: `label` is empty when it has none."""

@@ -2,37 +2,33 @@
 
     clinic-generation apply DIGEST < tree.tar    receive, check, switch, reload; the live one stays on any problem
     clinic-generation switch DIGEST              back to an earlier one
+    clinic-generation binds                      transports whose address only a restart of Asterisk changes
+    clinic-generation restart                    restart Asterisk if one is needed; refused while calls are up
     clinic-generation list | files | show DIGEST PATH | check DIGEST
 
-Answers are JSON on standard output. Exit 0 done, 1 refused (the reasons are in `problems`), 2 wrong use.
+Answers are JSON on standard output. Exit 0 done, 1 refused (the reasons are in `problems`), 2 wrong use. Only `restart`
+restarts Asterisk; what apply and switch leave undone without it is in `restart_needed`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from . import core, trial
+from . import core, live, trial
 
 HOME = Path("/var/lib/clinicpbx/generations")
 CURRENT = HOME / "current"
 KEPT = 20
-
-
-class RefusedError(Exception):
-    """The operation did not happen; the live configuration is as it was."""
-
-    def __init__(self, problems: list[core.Problem]) -> None:
-        super().__init__(f"{len(problems)} problems")
-        self.problems = problems
 
 
 def receive(digest: str) -> Path:
@@ -49,7 +45,7 @@ def receive(digest: str) -> Path:
     if found != digest:
         shutil.rmtree(partial)
         text = f"expected {digest[:12]}, received {found[:12]}"
-        raise RefusedError([core.Problem("transfer", 0, text, "incomplete")])
+        raise core.RefusedError([core.Problem("transfer", 0, text, "incomplete")])
     for path in [partial, *partial.rglob("*")]:
         shutil.chown(path, "root", "asterisk")
         path.chmod(0o750 if path.is_dir() else 0o640)
@@ -73,7 +69,7 @@ def apply(digest: str) -> dict[str, object]:
     if problems:
         if _current() != digest:
             shutil.rmtree(target)
-        raise RefusedError(problems)
+        raise core.RefusedError(problems)
     checked = time.monotonic()
     result = switch(digest)
     return {**result, "check_seconds": round(checked - started, 2)}
@@ -83,19 +79,25 @@ def switch(digest: str) -> dict[str, object]:
     """Point `current` at a generation in one rename and reload; back again if the live Asterisk does not follow."""
     target = HOME / digest
     if not target.is_dir():
-        raise RefusedError([core.Problem("generations", 0, digest, "no such generation")])
+        raise core.RefusedError([core.Problem("generations", 0, digest, "no such generation")])
     before = _current()
     _point_at(digest)
-    running = _is_running()
+    running = live.is_running()
     if running:
-        problems = _reload(target)
+        problems = live.reload(target)
         if problems and before and before != digest:
             _point_at(before)
-            _reload(HOME / before)
+            live.reload(HOME / before)
         if problems:
-            raise RefusedError(problems)
+            raise core.RefusedError(problems)
     _prune()
-    return {"digest": digest, "before": before, "reloaded": running, "changed": before != digest}
+    return {
+        "digest": digest,
+        "before": before,
+        "reloaded": running,
+        "changed": before != digest,
+        "restart_needed": live.restart_needed(CURRENT),
+    }
 
 
 def listing() -> dict[str, object]:
@@ -141,42 +143,11 @@ def _point_at(digest: str) -> None:
         os.utime(path)
 
 
-def _is_running() -> bool:
-    return subprocess.run(["systemctl", "is-active", "-q", "asterisk"], check=False).returncode == 0
-
-
-def _asterisk(command: str) -> str:
-    return subprocess.run(
-        [trial.ASTERISK, "-rx", command], capture_output=True, text=True, timeout=60, check=False
-    ).stdout
-
-
-def _reload(target: Path) -> list[core.Problem]:
-    expected = json.loads((target / "expected.json").read_text())
-    _asterisk("core reload")
-    loaded = _asterisk("module show")
-    for module in expected["modules"]:
-        if f"{module}.so " not in loaded:
-            _asterisk(f"module load {module}")
-    deadline = time.monotonic() + 15
-    problems: list[core.Problem] = []
-    while time.monotonic() < deadline:
-        endpoints = _asterisk("pjsip show endpoints")
-        contexts = _asterisk("dialplan show")
-        problems = core.missing("live endpoint", expected["endpoints"], _names(endpoints, "Endpoint:"))
-        problems += core.missing("live context", expected["contexts"], _contexts(contexts))
-        if not problems:
-            return []
-        time.sleep(0.3)
-    return problems
-
-
-def _names(text: str, label: str) -> list[str]:
-    return [line.split()[1].split("/")[0] for line in text.splitlines() if line.strip().startswith(label)]
-
-
-def _contexts(text: str) -> list[str]:
-    return [line.split("'")[1] for line in text.splitlines() if "Context '" in line]
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with (HOME / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _prune() -> None:
@@ -190,10 +161,13 @@ def _prune() -> None:
 def main(arguments: list[str]) -> int:
     """Entry point; see the module's text."""
     HOME.mkdir(parents=True, exist_ok=True)
+    answer: object
     try:
         match arguments:
+            case ["binds"]:
+                answer = {"restart_needed": live.restart_needed(CURRENT)}
             case ["list"]:
-                answer: object = listing()
+                answer = listing()
             case ["files", *rest]:
                 answer = files(rest[0] if rest else None)
             case ["show", digest, path] if ".." not in path:
@@ -201,14 +175,16 @@ def main(arguments: list[str]) -> int:
                 return 0
             case ["check", digest]:
                 answer = {"problems": [str(p) for p in trial.check(HOME / digest)]}
+            case ["restart"]:
+                with _alone():
+                    answer = live.restart(CURRENT)
             case [("apply" | "switch") as verb, digest] if digest.isalnum():
-                with (HOME / ".lock").open("w") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                with _alone():
                     answer = apply(digest) if verb == "apply" else switch(digest)
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except RefusedError as refused:
+    except core.RefusedError as refused:
         json.dump({"problems": [str(p) for p in refused.problems]}, sys.stdout)
         return 1
     json.dump(answer, sys.stdout)

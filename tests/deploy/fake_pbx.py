@@ -17,7 +17,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from tasks import bundle, database, trees
+from tasks import asterisk, bundle, database, trees
 
 
 class FakePbx:
@@ -29,6 +29,7 @@ class FakePbx:
         self.running: set[str] = set()
         self.enabled: set[str] = set()
         self.zone = "/usr/share/zoneinfo/Etc/UTC"
+        self.restart_needed: list[dict[str, str]] = []
         self.marks: dict[str, str] = {}
         self.commands: list[str] = []
         self.sent: list[bytes] = []
@@ -54,6 +55,8 @@ class FakePbx:
         if text.startswith("python3 -c"):
             wanted = json.loads(shlex.split(text)[-1])
             return json.dumps({p: self._look(p) for p in wanted if p in self.files})
+        if text.endswith("clinic-generation binds || { test $? = 2 && echo '{}'; }"):
+            return json.dumps({"restart_needed": self.restart_needed})
         if text.startswith("dpkg-query"):
             return "\n".join(f"installed {name} {version}" for name, version in self.packages.items())
         if "find . -mindepth 2" in text:
@@ -96,7 +99,9 @@ class FakePbx:
         self.sent.append(data)
         if self.refuse(command):
             return 1, "refused by the test"
-        if "tar --extract" in command:
+        if command.endswith("clinic-generation restart"):
+            self.restart_needed = []
+        elif "tar --extract" in command:
             folder = re.search(r"--directory=(\S+?)(?: |'|$)", command)
             for mark in re.findall(r"touch (\S+)", command):
                 self.files[mark] = (b"", "644", "root:root")
@@ -115,7 +120,7 @@ class FakePbx:
 
     def run(self, monkeypatch: Any, *deploys: tuple[Any, ...], dry: bool = False) -> list[str]:
         """Run deploy functions with their arguments; the names of the operations that changed (or would)."""
-        for module in (trees, bundle, database):
+        for module in (trees, bundle, database, asterisk):
             monkeypatch.setattr(module, "stream", self.stream)
         trees.preview.clear()
         self.commands.clear()
