@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from clinic.types import E164, Extension, Frozen, Seconds, Slug
+from clinic.public import PublicNumber
+from clinic.types import Extension, Frozen, Seconds, Slug
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -122,6 +123,6 @@ class CallCentre(Frozen):
 class Did(Frozen):
     """A public number and what answers it: exactly one of a flow, an extension or a group."""
 
-    number: E164
+    number: PublicNumber
     flow: Slug | None = None
     to: Extension | None = None

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from clinic.document import Document, Unreadable, read
 from clinic.mistakes import DescriptionError, Finding, Mistake, Path, short, written
 from clinic.model import Clinic
+from clinic.public import conventions
 from clinic.rules import RULES
 from clinic.wording import explained
 
@@ -63,10 +64,11 @@ def _typed(document: Document) -> tuple[Clinic | None, list[Mistake]]:
             )
         ]
     mistakes: list[Mistake] = []
+    written_by = conventions(document.data)
     salvage = _Salvage(document.data)
     for _ in range(4):
         try:
-            clinic = Clinic.model_validate(salvage.data)
+            clinic = Clinic.model_validate(salvage.data, context=written_by)
         except ValidationError as error:
             details = error.errors(include_url=False, include_context=True)
             told_of = [e for e in details if not salvage.echo(e)]

@@ -1,7 +1,9 @@
 """Public numbers: what a dialled string means and which class of service it needs.
 
-The dial plan cannot call a library, so `plan()` compiles the country's rules to patterns once, at rendering time;
-`classify()` answers the same question in Python. A test holds every pattern against `phonenumbers`.
+The dial plan cannot call a library, so `plan()` compiles the country's rules to patterns once, at rendering time, and
+`rank_of()` answers the same question in Python. `phonenumbers` says which 80x codes are free; the table of the others
+is written by hand, because the library knows who may own a number, not what a clinic pays for it, and a test holds
+every pattern against the library.
 Source: Russian numbering plan (Order 508 of the Ministry of Communications) and ITU-T E.164: +7 6xx and +7 7xx are
 Kazakhstan, +7 840 and +7 940 Abkhazia, so "+7 is domestic" is unsafe.
 """
@@ -35,7 +37,7 @@ def plan(area_code: str) -> tuple[DestinationRule, ...]:
     tail = "X" * (10 - len(area_code))
     rules = [
         DestinationRule(f"_+7{area_code}{tail}", local, "the clinic's own city"),
-        DestinationRule("_+7800XXXXXXX", local, "free-phone"),
+        *(DestinationRule(f"_+7{code}XXXXXXX", local, "free-phone") for code in _free_codes()),
         DestinationRule("_+780[1-9]XXXXXXX", CLOSED, "premium and shared-cost"),
         DestinationRule("_+7840XXXXXXX", abroad, "Abkhazia"),
         DestinationRule("_+7940XXXXXXX", abroad, "Abkhazia, mobile"),
@@ -47,6 +49,12 @@ def plan(area_code: str) -> tuple[DestinationRule, ...]:
     if area_code == "495":
         rules.append(DestinationRule("_+7499XXXXXXX", local, "Moscow's second code"))
     return tuple(rules)
+
+
+def _free_codes() -> list[str]:
+    numbers = {code: phonenumbers.parse(f"+7{code}2345678") for code in map(str, range(800, 810))}
+    free = phonenumbers.PhoneNumberType.TOLL_FREE
+    return [code for code, number in numbers.items() if phonenumbers.number_type(number) == free]
 
 
 def matches(pattern: str, number: str) -> bool:
@@ -100,20 +108,6 @@ def rank_of(e164: str, area_code: str) -> int:
     """Rank of the class of service that `e164` needs; CLOSED when nobody may dial it."""
     fitting = [r for r in plan(area_code) if matches(r.pattern, e164)]
     return min(fitting, key=lambda r: specificity(r.pattern)).rank if fitting else CLOSED
-
-
-def normalise(dialled: str, area_code: str, country: str = "RU") -> str | None:
-    """What a person dialled, as E.164; None when it is no telephone number."""
-    digits = "".join(c for c in dialled if c.isdigit() or c == "+")
-    if digits.isdigit() and len(digits) == 10 - len(area_code):
-        digits = f"8{area_code}{digits}"
-    try:
-        number = phonenumbers.parse(digits, country)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def spellings(e164: str) -> tuple[str, ...]:

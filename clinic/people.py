@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from clinic.public import existing
 from clinic.types import Extension, Frozen, Mac, Range, ServiceClass, Slug
 
 
@@ -39,6 +40,15 @@ class Key(Frozen):
     kind: Literal["line", "blf", "speed-dial", "park", "queue-login", "queue-pause"]
     value: str = Field("", max_length=32)
     label: str = Field("", max_length=32)
+
+    @field_validator("value")
+    @classmethod
+    def _one_spelling(cls, value: str, info: ValidationInfo) -> str:
+        """A speed dial longer than any extension is a public number; codes hold a `*`."""
+        outside = value.startswith("+") or sum(c.isdigit() for c in value) > 6
+        return (
+            existing(value, info) if info.data.get("kind") == "speed-dial" and outside and "*" not in value else value
+        )
 
 
 class Phone(Frozen):

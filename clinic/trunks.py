@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clinic.callflow import Did
-from clinic.types import E164, Frozen, Slug
+from clinic.public import PublicNumber
+from clinic.types import Frozen, Slug
 
 
 class NumberFormat(StrEnum):
@@ -34,7 +35,7 @@ class Trunk(Frozen):
     )
     channels: Annotated[int, Field(ge=1, le=500)] = Field(description="Calls at once, as contracted")
     number_format: NumberFormat = NumberFormat.PLUS
-    caller_id: E164 = Field(description="Number shown for outgoing calls")
+    caller_id: PublicNumber = Field(description="Number shown for outgoing calls")
     caller_id_in: Literal["from", "p-asserted-identity"] = Field(
         "from", description="Where the provider reads the number shown; with the second, From names the account"
     )

@@ -48,7 +48,6 @@ Mac = Annotated[
     ),
 ]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="Short name: a-z, 0-9 and hyphens")]
-E164 = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="Public number in E.164, as +74951230000")]
 Seconds = Annotated[int, Field(ge=0, le=3600)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 

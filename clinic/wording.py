@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from clinic.mistakes import Path, short
 from clinic.model import Clinic
-from clinic.types import E164, Extension, Slug
+from clinic.types import Extension, Slug
 
 
 def _pattern(of: Any) -> str:
@@ -22,7 +22,6 @@ def _pattern(of: Any) -> str:
 PATTERNS = {
     _pattern(Extension): ("an internal number has 3 to 6 digits", "Write digits only, as 2001"),
     _pattern(Slug): ("a short name has a-z, 0-9 and hyphens and begins with a letter", "Write it as call-centre"),
-    _pattern(E164): ("a public number is written in E.164", 'Write plus, country and number, as "+74951230000"'),
     r"^[0-9]{2,4}$": ("an emergency number has 2 to 4 digits", "Write digits only, as 112"),
     r"^[0-9]{3,5}$": ("a city code has 3 to 5 digits", "Write it without 8 or +7, as 495"),
     r"^[1-9]$": ("a pause reason is dialled as one digit, 1 to 9", "Number the reasons 1, 2, 3"),
@@ -30,6 +29,7 @@ PATTERNS = {
 }
 
 RULES: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    "public_number": lambda c: (c["rule"], c["remedy"]),
     "missing": lambda c: ("this key is required", "Add it; `clinicpbx new` writes an example"),
     "int_parsing": lambda c: ("a whole number belongs here", "Write digits only"),
     "int_from_float": lambda c: ("a whole number belongs here", "Write digits only"),

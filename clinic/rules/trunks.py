@@ -139,19 +139,6 @@ def numbers_lead_somewhere(clinic: Clinic) -> Iterator[Finding]:
                 )
 
 
-def numbers_complete(clinic: Clinic) -> Iterator[Finding]:
-    """Russian numbers have ten digits after +7; a lost digit would make the number unreachable."""
-    for i, trunk in enumerate(clinic.trunks):
-        for j, did in enumerate(trunk.dids):
-            if did.number.startswith("+7") and len(did.number) != 12:
-                yield Finding(
-                    ("trunks", i, "dids", j, "number"),
-                    did.number,
-                    "a number in +7 has ten digits after it",
-                    "Count the digits in the contract",
-                )
-
-
 RULES = (
     trunk_names,
     leg_names,
@@ -162,5 +149,4 @@ RULES = (
     caller_ids_own,
     numbers_once,
     numbers_lead_somewhere,
-    numbers_complete,
 )

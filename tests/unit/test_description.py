@@ -57,6 +57,22 @@ def test_case_is_read_in_half_a_second() -> None:
     assert time.perf_counter() - started < 0.5
 
 
+@pytest.mark.parametrize(
+    "written", ["+7 495 000-00-02", "8 (495) 000-00-02", "74950000002", "84950000002", "+74950000002", "000-00-02"]
+)
+def test_public_number_is_e164_however_it_is_written(written: str) -> None:
+    text = starter("x").replace('"+74950000002"', written).replace('caller_id: "+74950000001"', f"caller_id: {written}")
+    trunk = load(text).trunks[0]
+    assert (trunk.dids[1].number, trunk.caller_id) == ("+74950000002", "+74950000002")
+
+
+def test_speed_dial_to_the_city_is_e164_and_an_extension_stays() -> None:
+    key, dial = '{kind: blf, value: "3001", label: Стойка}', "{{kind: speed-dial, value: {}}}"
+    dials = {"8 916 123-45-67": "+79161234567", "3001": "3001", '"*8"': "*8", "8800200-06-00": "+78002000600"}
+    for written, kept in dials.items():
+        assert load(starter("x").replace(key, dial.format(written))).people[5].phone.keys[1].value == kept
+
+
 def test_case_file_points_editors_to_the_schema() -> None:
     assert CASE.read_text(encoding="utf-8").startswith("# yaml-language-server: $schema=../clinic.schema.json\n")
 

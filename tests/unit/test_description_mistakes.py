@@ -211,12 +211,31 @@ EDITS = {
         "to: 4001}", "to: 5000}", "trunks[0].dids[1].to", "calls reach the operators' queue by a flow only"),
     "DID to an unknown flow": Edit(
         '"+74950000003", flow: main', '"+74950000003", flow: maim', "trunks[1].dids[0].flow", "no such flow"),
-    "DID not in E.164": Edit(
-        'number: "+74950000002"', 'number: "84950000002"', "trunks[0].dids[1].number",
-        "a public number is written in E.164"),
+    "DID of no telephone": Edit(
+        'number: "+74950000002"', 'number: "+7495CLINICS"', "trunks[0].dids[1].number", "this is no telephone number"),
+    "DID with an extension": Edit(
+        'number: "+74950000002"', 'number: "8 (495) 000-00-02, 5"', "trunks[0].dids[1].number",
+        "this is no telephone number"),
+    "DID in two trunks, spelled otherwise": Edit(
+        '{number: "+74950000002", to: 4001}', "{number: 8 (495) 000-00-03, to: 4001}", "trunks[1].dids[0].number",
+        "the number already comes by trunk main", at="+74950000003\", flow"),
+    "DID that nobody can have": Edit(
+        'number: "+74950000002"', 'number: "+73000000002"', "trunks[0].dids[1].number",
+        "no such number exists in its country's numbering plan"),
+    "DID of no country": Edit(
+        'number: "+74950000002"', 'number: "+99900000002"', "trunks[0].dids[1].number", "this is no telephone number"),
     "DID short of a digit": Edit(
         'number: "+74950000002"', 'number: "+7495000000"', "trunks[0].dids[1].number",
-        "a number in +7 has ten digits after it"),
+        "the number is too short for its country"),
+    "DID with a digit too many": Edit(
+        'number: "+74950000002"', 'number: "8 495 000 00 022"', "trunks[0].dids[1].number",
+        "the number has a digit too few or too many for its country"),
+    "caller-ID short of a digit": Edit(
+        'caller_id: "+74950000003"', 'caller_id: "+7495000000"', "trunks[1].caller_id",
+        "the number is too short for its country"),
+    "speed dial to nowhere": Edit(
+        '{kind: blf, value: "3001", label: Стойка}', '{kind: speed-dial, value: "8916123456", label: Дом}',
+        "people[5].phone.keys[1].value", "no such number exists in its country's numbering plan"),
     "caller-ID of another provider": Edit(
         'caller_id: "+74950000003"', 'caller_id: "+74950000001"', "trunks[1].caller_id",
         "a provider lets us show only numbers it gave us", at="format: national\n    caller_id"),

@@ -60,6 +60,7 @@ def test_valid_clinic_has_no_marks_in_an_editor(validator: jsonschema.Draft20201
         ("c0:74:ad:00:00:05", "c0:74:ad:00:05"),
         ("range: 2000-2099", "range: 2000..2099"),
         ("ext: 2001", "ext: anna"),
+        ('number: "+74950000002"', 'number: "four nine five"'),
         ("vlan: 20", "vlan: 5000"),
     ],
 )

@@ -3,7 +3,8 @@
 import phonenumbers
 import pytest
 
-from clinic.numbering import CLOSED, normalise, plan, rank_of, spellings, written_as
+from clinic.numbering import CLOSED, plan, rank_of, spellings, written_as
+from clinic.public import normalise
 from clinic.trunks import NumberFormat
 from clinic.types import ServiceClass
 
@@ -16,6 +17,7 @@ LOCAL, MOBILE, NATIONAL, ABROAD = (ServiceClass(c).rank for c in ("local", "mobi
         ("+74951234567", LOCAL),
         ("+74991234567", LOCAL),
         ("+78002000600", LOCAL),
+        ("+78041234567", LOCAL),
         ("+79161234567", MOBILE),
         ("+78123334455", NATIONAL),
         ("+73432223344", NATIONAL),
@@ -58,6 +60,14 @@ def test_own_city_is_local(area: str) -> None:
     assert rank_of(number, area) == LOCAL
 
 
+def test_every_free_number_is_free_for_all_and_no_premium_number_is_open() -> None:
+    kinds = phonenumbers.PhoneNumberType
+    for code in range(800, 810):
+        number = f"+7{code}2345678"
+        kind = phonenumbers.number_type(phonenumbers.parse(number))
+        assert rank_of(number, "495") == (LOCAL if kind == kinds.TOLL_FREE else CLOSED), number
+
+
 def test_no_pattern_matches_everything() -> None:
     assert all(rule.pattern.startswith("_+") for rule in plan("495"))
 
@@ -70,7 +80,10 @@ def test_no_pattern_matches_everything() -> None:
         ("1234567", "+74951234567"),
         ("84951234567", "+74951234567"),
         ("8~10 44 2071838750", "+442071838750"),
+        ("00 44 2071838750", "+442071838750"),
         ("12", None),
+        ("abc", None),
+        ("+7495CLINICS", None),
         ("tel:", None),
     ],
 )
