@@ -35,17 +35,13 @@ _SECRET = re.compile(rb"(?im)^((?:proxy-)?authorization:)[^\r\n]*")
 
 
 class Agent:
-    """`server` is `ip` or `ip:port`. `rules` make it an exchange: behaviour by dialled number, else `behaviour`.
-
-    `refresh`: seconds between REGISTERs; 0 waits for the usual share of what was granted.
-    """
+    """`server` is `ip` or `ip:port`. `rules` make it an exchange: behaviour by dialled number, else `behaviour`."""
 
     def __init__(
         self, bind_ip: str, port: int = 5060, *, user: str, password: str = "", server: str = "", name: str = "",
-        auth_user: str = "", domain: str = "", display: str = "", expires: int = 300, refresh: float = 0,
-        tone: int | None = None, behaviour: Behaviour | None = None, max_calls: int = 0, accept_refer: bool = False,
-        trace: bool = False, freqs: tuple[int, ...] = PLAN, t1: float = T1, clock: Clock | None = None,
-        hub: Hub | None = None,
+        auth_user: str = "", domain: str = "", display: str = "", expires: int = 300, tone: int | None = None,
+        behaviour: Behaviour | None = None, max_calls: int = 0, accept_refer: bool = False, trace: bool = False,
+        freqs: tuple[int, ...] = PLAN, t1: float = T1, clock: Clock | None = None, hub: Hub | None = None,
     ) -> None:  # fmt: skip
         self.name, self.user, self.display, self.tone, self.freqs = name or user, user, display, tone, freqs
         self.address: Addr = (bind_ip, port)
@@ -62,7 +58,7 @@ class Agent:
         self.subscriptions: dict[tuple[str, str], Subscription] = {}
         self.invites: deque[Json] = deque(maxlen=2000)
         self.trace: deque[tuple[float, str, Addr, bytes]] | None = deque(maxlen=60) if trace else None
-        self.registration = Registration(self, expires, refresh)
+        self.registration = Registration(self, expires)
         self.closed = False
         self._numbers = count(1)
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -115,8 +115,8 @@ class Pool:
     # -- agents --------------------------------------------------------------------------------------------------
 
     def add_agent(self, bind_ip: str, port: int = 5060, **options: Any) -> str:
-        """Options: user, password, server ("ip" or "ip:port"), name, auth_user, domain, display, expires, refresh,
-        tone, behaviour, max_calls, accept_refer, trace, freqs, t1. The agent's name."""
+        """Options: user, password, server ("ip" or "ip:port"), name, auth_user, domain, display, expires, tone,
+        behaviour, max_calls, accept_refer, trace, freqs, t1. The agent's name."""
         return str(self.request("add_agent", bind_ip=bind_ip, port=port, **options)["agent"])
 
     def add_agents(self, agents: list[Json]) -> int:

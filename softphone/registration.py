@@ -17,8 +17,8 @@ RETRY_SECONDS = 15.0
 class Registration:
     """States: none, registering, registered, refused (401, 403, 404, 407), failed (timeout, 5xx), unregistered."""
 
-    def __init__(self, agent: "Agent", expires: int, refresh: float = 0) -> None:
-        self.agent, self.wanted, self.refresh = agent, expires, refresh
+    def __init__(self, agent: "Agent", expires: int) -> None:
+        self.agent, self.wanted = agent, expires
         self.state = "none"
         self.status: int | None = None
         self.granted = 0
@@ -70,8 +70,7 @@ class Registration:
             self.granted, self.at = self._granted(response, expires) if expires else 0, time.time()
             self.state = "registered" if expires else "unregistered"
             if expires:
-                usual = self.granted * random.uniform(0.75, 0.85)  # noqa: S311
-                self._schedule(max(min(self.refresh or usual, usual), 1.0))
+                self._schedule(max(self.granted * random.uniform(0.75, 0.85), 1.0))  # noqa: S311
         else:
             self.state = "refused" if response.status in (401, 403, 404, 407) else "failed"
             if expires:

@@ -1,8 +1,9 @@
 """Borrowed telephones: at a real clinic this machine's softphones stand in for every telephone while the checks run.
 
-A borrowed extension is registered from here in its telephone's place, again every few seconds, because the telephone
-does so too; then the telephone's own contact is registered again. A borrowed registration that nobody refreshes any
-more ends within a minute, and the telephone is back with its next REGISTER.
+A borrowed extension is registered from here in its telephone's place; then the telephone's own contact is registered
+again. Meanwhile the PBX does not hear telephones' REGISTERs (it hears all their calls), or those that renew just now
+would take their extension back and lose it again without knowing. Should this program die, that ends after half a
+minute and the borrowed registrations after one, and the telephones are back with their next REGISTER.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +26,8 @@ from clinicpbx.verify.pbx import Pbx
 from softphone.client import Pool
 
 SECONDS = 60  # the shortest registration that the PBX grants
-REFRESH = 8.0
+DEAF = 30  # seconds for which the PBX does not hear telephones' REGISTERs; renewed three times as often
+TABLE = "clinicpbx_verify"
 PORTS = 20000  # one for each extension, from here on
 PATIENT = "patient"  # the agent that plays every caller from outside
 
@@ -41,17 +44,52 @@ class Contact:
     until: int
 
 
+class Deaf(threading.Thread):
+    """Keeps the PBX from hearing REGISTERs of the voice network, but those from `own`; anything else passes."""
+
+    def __init__(self, pbx: Pbx, clinic: Clinic, own: str) -> None:
+        super().__init__(daemon=True)
+        self.pbx, self.ended, self.address = pbx, threading.Event(), clinic.networks.voice.pbx
+        register = "0x" + b"REGISTER".hex()  # a request's first 8 bytes, behind UDP's 8
+        self.rules = (
+            f"table inet {TABLE} {{\n set held {{ type ipv4_addr; flags timeout; }}\n chain input {{\n"
+            f"  type filter hook input priority -10; policy accept;\n  ip saddr {clinic.networks.voice.cidr} "
+            f"ip saddr != {own} ip daddr @held udp dport 5060 @th,64,64 {register} drop\n }}\n}}\n"
+        )
+
+    def start(self) -> None:
+        """Raises CommandError where the PBX's kernel does not take the rule."""
+        self.pbx.run("nft -f -", data=f"table inet {TABLE}\ndelete table inet {TABLE}\n{self.rules}".encode())
+        self.renew()
+        super().start()
+
+    def renew(self) -> None:
+        one = f"element inet {TABLE} held {{ {self.address}"
+        self.pbx.run("nft -f -", data=f"add {one} }}\ndelete {one} }}\nadd {one} timeout {DEAF}s }}\n".encode())
+
+    def run(self) -> None:
+        while not self.ended.wait(DEAF / 3):
+            with contextlib.suppress(Exception):  # the connection is gone: the PBX hears again by itself
+                self.renew()
+
+    def end(self) -> None:
+        self.ended.set()
+        with contextlib.suppress(Exception):
+            self.pbx.run(f"nft delete table inet {TABLE}", check=False)
+
+
 @dataclass(frozen=True)
 class Borrowed:
     """The pool at `socket` holds an agent per extension, at `address`; `contacts` is what they stand in for.
 
-    `pool` is the program that took them: the daemon lives no longer than it.
+    `pool` and `deaf` are of the program that took them and live no longer than it.
     """
 
     socket: Path
     address: str
     contacts: Mapping[str, Contact]
     pool: Pool | None = field(default=None, compare=False, repr=False)
+    deaf: Deaf | None = field(default=None, compare=False, repr=False)
 
     def save(self, path: Path) -> None:
         contacts = {ext: [c.uri, c.until] for ext, c in self.contacts.items()}
@@ -120,13 +158,15 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
     agents: list[dict[str, Any]] = [
         {
             "name": name, "user": ext, "password": secrets[f"sip/{ext}"], "display": clinic.by_ext[ext].name,
-            "bind_ip": own, "port": port, "server": server, "expires": SECONDS, "refresh": REFRESH,
+            "bind_ip": own, "port": port, "server": server, "expires": SECONDS,
         }
         for name, ext, port in [*people, (PATIENT, patient(clinic), PORTS + len(people))]
     ]  # fmt: skip
+    deaf = Deaf(pbx, clinic, own)
     pool = Pool.start(path)
-    borrowed = Borrowed(path, own, before, pool)
+    borrowed = Borrowed(path, own, before, pool, deaf)
     try:
+        deaf.start()
         pool.add_agents(agents)
         done = pool.register([person.ext for person in clinic.people], timeout=4)
         if done["failed"]:
@@ -152,6 +192,8 @@ def give_back(borrowed: Borrowed) -> list[str]:
         pool.unregister(sorted(ours - left.keys()), timeout=2)
         told = pool.hand_over({ext: (borrowed.contacts[ext].uri, left[ext]) for ext in sorted(ours & left.keys())})
     finally:
+        if borrowed.deaf:
+            borrowed.deaf.end()
         with contextlib.suppress(Exception):
             pool.shutdown()
     return [f"{ext} (SIP {status})" for ext, status in told.items() if status != 200]
