@@ -7,12 +7,18 @@ the VM is made there, and the answer is whether it is new. Every connection sets
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import socket
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec
 
+import paramiko
+from pyinfra import logger
 from pyinfra.api import Host
 from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.ssh import SSHConnector
@@ -21,9 +27,13 @@ from pyinfra.connectors.sshuserclient.client import get_host_keys
 from clinicpbx import memory
 from clinicpbx.errors import ClinicError
 
+_P = ParamSpec("_P")
 CHUNK = 1 << 18
 WAIT_SECONDS = 120
 SETTLE_SECONDS = 300
+KEEPALIVE_SECONDS = 15
+LOST_SECONDS = 45  # how long the other side may leave what we send unacknowledged
+SILENT_SECONDS = 300  # nothing that is streamed to is quiet for that long
 FRESH_SECONDS = 20  # a first boot starts its SSH server, makes host keys, and starts it again
 refused: list[ClinicError] = []
 
@@ -102,8 +112,15 @@ def settled(client: Any) -> None:
 
 
 def no_delay(client: Any) -> None:
-    """Switch Nagle's algorithm off: paramiko leaves it on, and every command waits for a delayed ACK."""
-    client.get_transport().sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    """Switch Nagle's algorithm off: paramiko leaves it on, and every command waits for a delayed ACK.
+
+    And make a lost link known: a keepalive is sent into any silence, and one that is not acknowledged ends the
+    connection. Without that a command that waits for its answer would wait for ever.
+    """
+    transport = client.get_transport()
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000)
+    transport.set_keepalive(KEEPALIVE_SECONDS)
 
 
 def client_of(host: Host) -> Any:
@@ -112,20 +129,66 @@ def client_of(host: Host) -> Any:
 
 
 def stream(client: Any, command: str, source: IO[bytes]) -> tuple[int, str]:
-    """Run `command` with `source` as its standard input. Its exit status and what it wrote to standard output."""
+    """Run `command` with `source` as its standard input. Its exit status and what it wrote to standard output.
+
+    ClinicError when the link is lost, or nothing comes or goes for SILENT_SECONDS.
+    """
     memory.forget()
-    channel = client.get_transport().open_session(window_size=1 << 24)
-    channel.exec_command(command)
+    transport = client.get_transport()
+    with _linked(command):
+        channel = transport.open_session(window_size=1 << 24, timeout=LOST_SECONDS)
+        channel.settimeout(SILENT_SECONDS)
+        channel.exec_command(command)
     while chunk := source.read(CHUNK):
-        channel.sendall(chunk)
-    channel.shutdown_write()
-    with channel.makefile("rb") as out:
-        answer = out.read().decode(errors="replace")
-    with channel.makefile_stderr("rb") as err:
-        complaint = err.read().decode(errors="replace")
-    status = channel.recv_exit_status()
-    channel.close()
+        with _linked(command):
+            try:
+                channel.sendall(chunk)
+            except OSError:
+                if channel.closed and transport.is_active():
+                    break  # the program ended before it had read everything; it says why
+                raise
+    with _linked(command):
+        if not channel.closed:
+            channel.shutdown_write()
+        with channel.makefile("rb") as out:
+            answer = out.read().decode(errors="replace")
+        with channel.makefile_stderr("rb") as err:
+            complaint = err.read().decode(errors="replace")
+        if not channel.status_event.wait(SILENT_SECONDS):
+            raise TimeoutError
+        status = channel.recv_exit_status()
+        channel.close()
+        if status == -1:  # paramiko's word for a program whose end nobody told
+            raise EOFError("the link ended")
     return status, answer if status == 0 or answer else complaint
+
+
+@contextlib.contextmanager
+def _linked(command: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        why = f"nothing came for {SILENT_SECONDS} s" if isinstance(error, TimeoutError) else error
+        raise ClinicError(
+            f"The connection to the PBX was lost during `{textwrap.shorten(command, 60)}`: {why}."
+            " Whether the PBX finished it is not known.",
+            remedy="see that the PBX answers, then run the same command again: what is done stays",
+        ) from None
+
+
+def told(callback: Callable[_P, bool]) -> Callable[_P, bool]:
+    """For a function that pyinfra runs on a host: a ClinicError is logged and the operation failed, without a trace."""
+
+    @functools.wraps(callback)
+    def wrapped(*given: _P.args, **named: _P.kwargs) -> bool:
+        try:
+            return callback(*given, **named)
+        except ClinicError as error:
+            logger.error(str(error))
+            return False
+
+    wrapped.__signature__ = inspect.signature(callback)  # type: ignore[attr-defined]  # pyinfra counts arguments by it
+    return wrapped
 
 
 def wait_for_ssh(address: str, port: int = 22) -> None:

@@ -13,7 +13,7 @@ from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
-from clinicpbx.connection import client_of, stream
+from clinicpbx.connection import client_of, stream, told
 from clinicpbx.generation import RESTART_REMEDY, Generation, diff, differing, refusal, unmoved
 from tasks.trees import File, preview, tree
 
@@ -77,6 +77,7 @@ def generation(wanted: Generation) -> Generator[FunctionCommand, None, None]:
     yield FunctionCommand(_switch_in, (wanted,), {})
 
 
+@told
 def _switch_in(state: State, host: Host, wanted: Generation) -> bool:
     """Run the PBX's own program; whatever it says is wrong is printed line by line, and the deploy stops."""
     command = f"sudo {PROGRAM} apply {wanted.digest}"
@@ -141,6 +142,7 @@ def _tell_of_restart(state: State, host: Host, needed: list[dict[str, str]]) -> 
     return False
 
 
+@told
 def _restart(state: State, host: Host, needed: list[dict[str, str]]) -> bool:
     status, answer = stream(client_of(host), f"sudo {PROGRAM} restart", io.BytesIO())
     if status:

@@ -14,7 +14,7 @@ from pyinfra.api import FactBase, Host, State, StringCommand, deploy, operation
 from pyinfra.api.command import FunctionCommand
 
 from clinicpbx.bundle import Bundle
-from clinicpbx.connection import client_of, stream
+from clinicpbx.connection import client_of, stream, told
 from tasks.trees import File, preview, tree
 
 HOME = "/var/lib/clinicpbx/bundle"
@@ -103,6 +103,7 @@ def installed(bundle: Bundle) -> Generator[StringCommand, None, None]:
     )
 
 
+@told
 def _send(state: State, host: Host, lacking: dict[str, Path]) -> bool:
     command = f"mkdir -p {HOME} && tar --extract --directory={HOME} --no-same-owner"
     reader = _Tar(lacking)

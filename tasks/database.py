@@ -17,7 +17,7 @@ from pyinfra.api import FactBase, Host, State, deploy, operation
 from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
-from clinicpbx.connection import client_of, stream
+from clinicpbx.connection import client_of, stream, told
 from tasks.trees import File, preview, tree
 
 FILES = Path(__file__).resolve().parent.parent / "files/database"
@@ -53,6 +53,7 @@ def schema(sql: str, password: str) -> Generator[FunctionCommand, None, None]:
     yield FunctionCommand(_apply, (sql, password, wanted), {})
 
 
+@told
 def _apply(state: State, host: Host, sql: str, password: str, marks: dict[str, str]) -> bool:
     """Everything through standard input: a password is never an argument."""
     roles = (FILES / "roles.sql").read_text().replace(":VERIFIER", scram_sha_256(password))

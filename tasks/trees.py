@@ -15,7 +15,7 @@ from pyinfra import host
 from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import FunctionCommand
 
-from clinicpbx.connection import client_of, stream
+from clinicpbx.connection import client_of, stream, told
 from clinicpbx.generation import masked
 
 HOME = "/var/lib/clinicpbx"
@@ -103,6 +103,7 @@ def pack(files: Tree) -> bytes:
     return out.getvalue()
 
 
+@told
 def _send(state: State, host: Host, data: bytes, command: str) -> bool:
     status, answer = stream(client_of(host), f"sudo sh -c {shlex.quote(command)}", io.BytesIO(data))
     if status:

@@ -7,6 +7,7 @@ import logging
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
+from clinicpbx.errors import ClinicError
 from tasks import asterisk, trees
 from tests.deploy.fake_pbx import FakePbx
 
@@ -54,6 +55,19 @@ def test_restart_that_the_pbx_refuses_fails_the_deploy(pbx: FakePbx, monkeypatch
     pbx.restart_needed, pbx.refuse = [MOVED], lambda command: command.endswith(" restart")
     with pytest.raises(PyinfraError):
         pbx.run(monkeypatch, (asterisk.listening, True))
+
+
+def test_lost_connection_is_told_with_its_remedy_and_without_a_trace(
+    pbx: FakePbx, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost(command: str) -> bool:
+        raise ClinicError("the connection was lost", remedy="run it again")
+
+    pbx.restart_needed, pbx.refuse = [MOVED], lost
+    with caplog.at_level(logging.WARNING), pytest.raises(PyinfraError):
+        pbx.run(monkeypatch, (asterisk.listening, True))
+    assert "the connection was lost\n  Remedy: run it again" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_dry_run_names_the_transport(pbx: FakePbx, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,44 @@ def test_stream_sends_megabytes_and_brings_the_answer_and_the_status(server: int
     status, answer = connection.stream(client, "sha256sum", io.BytesIO(data))
     assert (status, answer.split()[0]) == (0, hashlib.sha256(data).hexdigest())
     assert connection.stream(client, "cat >/dev/null; echo why >&2; exit 3", io.BytesIO(b"")) == (3, "why\n")
+    disconnect_all(host.state)
+
+
+def test_every_connection_notices_a_lost_link(server: int, tmp_path: Path) -> None:
+    host = connected(server, tmp_path / "known")
+    transport = connection.client_of(host).get_transport()
+    told = transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert told == connection.LOST_SECONDS * 1000
+    assert transport.packetizer._Packetizer__keepalive_interval == connection.KEEPALIVE_SECONDS
+    disconnect_all(host.state)
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * (24 << 20)], ids=["waits for the answer", "waits for room to send"])
+def test_stream_to_a_program_that_says_nothing_ends(
+    data: bytes, server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connected(server, tmp_path / "known")
+    monkeypatch.setattr(connection, "SILENT_SECONDS", 0.3)
+    with pytest.raises(ClinicError, match=r"`sleep 2`: nothing came for 0.3 s") as error:
+        connection.stream(connection.client_of(host), "sleep 2", io.BytesIO(data))
+    assert "run the same command again" in error.value.remedy
+    disconnect_all(host.state)
+
+
+def test_stream_over_a_link_that_ends_is_told_as_lost(server: int, tmp_path: Path) -> None:
+    host = connected(server, tmp_path / "known")
+    client = connection.client_of(host)
+    threading.Timer(0.3, client.get_transport().close).start()
+    with pytest.raises(ClinicError, match="connection to the PBX was lost during `sleep 2`"):
+        connection.stream(client, "sleep 2", io.BytesIO(b""))
+    with pytest.raises(ClinicError, match="connection to the PBX was lost"):
+        connection.stream(client, "true", io.BytesIO(b""))
+
+
+def test_program_that_ends_before_it_has_read_everything_says_why(server: int, tmp_path: Path) -> None:
+    host = connected(server, tmp_path / "known")
+    source = io.BytesIO(os.urandom(64 << 20))
+    assert connection.stream(connection.client_of(host), "echo full >&2; exit 3", source) == (3, "full\n")
     disconnect_all(host.state)
 
 
