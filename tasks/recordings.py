@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pyinfra import host, logger
+from pyinfra import host
 from pyinfra.api import FactBase, QuoteString, StringCommand, deploy
 from pyinfra.operations import server
 
@@ -56,9 +56,16 @@ class Recordings(FactBase[dict[str, Any]]):
 
 
 def must_format(disk: dict[str, Any]) -> bool:
-    """Whether the disk is blank. ClinicError when somebody else's data is on it: that is never overwritten."""
-    if not disk["present"] or not disk["signatures"]:
-        return bool(disk["present"])
+    """Whether the disk is blank. ClinicError when there is none, so that no deploy quietly moves recordings to the
+    system disk, and when somebody else's data is on it: that is never overwritten."""
+    if not disk["present"]:
+        raise ClinicError(
+            f"The PBX has no second disk ({DEVICE}), and recordings have a disk of their own.",
+            remedy="attach it as scsi1 of the VM, with the size of `recordings_gib`, and deploy again. Until then calls"
+            " go on, unrecorded once the old disk is gone",
+        )
+    if not disk["signatures"]:
+        return True
     if disk["signatures"] == ["ext4"] and disk["label"] == LABEL:
         return False
     raise ClinicError(
@@ -74,8 +81,6 @@ def recordings(clinic: Clinic) -> None:
     now = host.get_fact(Recordings)
     if not now["role"]:
         server.shell(name="Who may listen to recordings is a role", commands=[f"groupadd --system {ROLE}"])
-    if not now["present"]:
-        logger.warning(f"{host.print_prefix}no second disk: recordings share the system disk, within their free share")
     if must_format(now):
         server.shell(
             name="The blank recordings disk has a file system",
@@ -83,15 +88,15 @@ def recordings(clinic: Clinic) -> None:
             commands=[f"blkid -p {DEVICE}; [ $? -eq 2 ] && mkfs.ext4 -q -m 0 -L {LABEL} {DEVICE}"],
         )
     tree(
-        name="The disk's place and its guard are the deploy's own", wanted=_files(clinic, now["present"]),
+        name="The disk's place and its guard are the deploy's own", wanted=_files(clinic),
         then=("systemctl daemon-reload",),
     )  # fmt: skip
-    if now["present"] and not now["mounted"]:
+    if not now["mounted"]:
         server.shell(
             name="The recordings disk is mounted, and nobody can write in its place while it is away",
             commands=[f"install -d -o root -g root -m 700 {RECORDINGS}", f"systemctl enable --quiet --now {MOUNT}"],
         )
-    if now["folder"] != f"asterisk:{ROLE} 2750" or now["mounted"] != now["present"]:
+    if now["folder"] != f"asterisk:{ROLE} 2750" or not now["mounted"]:
         server.shell(
             name="Recordings are readable by that role and by nobody else",
             commands=[f"install -d -o asterisk -g {ROLE} -m 2750 {RECORDINGS}"],
@@ -100,10 +105,10 @@ def recordings(clinic: Clinic) -> None:
         server.shell(name="The guard looks every minute", commands=[f"systemctl enable --quiet --now {TIMER}"])
 
 
-def _files(clinic: Clinic, own_disk: bool) -> Tree:
+def _files(clinic: Clinic) -> Tree:
     settings = {
         "root": RECORDINGS, "retention_days": clinic.recording.retention_days,
-        "min_free_percent": clinic.recording.min_free_percent, "own_disk": own_disk,
+        "min_free_percent": clinic.recording.min_free_percent, "own_disk": True,
     }  # fmt: skip
     here, services = ROOT / "files/recordings", ROOT / "services"
     wanted = {
@@ -113,6 +118,6 @@ def _files(clinic: Clinic, own_disk: bool) -> Tree:
     }
     for path in sorted((services / "recordings").glob("*.py")):
         wanted[f"{LIBRARY}/recordings/{path.name}"] = File(path.read_bytes())
-    for unit in ("clinic-recordings.service", TIMER, *([MOUNT] if own_disk else [])):
+    for unit in ("clinic-recordings.service", TIMER, MOUNT):
         wanted[f"/etc/systemd/system/{unit}"] = File((here / unit).read_bytes())
     return wanted
