@@ -1,4 +1,4 @@
-"""The report's files: verify.json, report.html, junit.xml, in reports/<clinic>/<UTC stamp>/, and the link `latest`."""
+"""The report: verify.json, report.html, junit.xml, in reports/<clinic>/<UTC stamp>/, and links to the latest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from clinicpbx.verify.results import Verification
 
 TEMPLATES = Path(__file__).resolve().parent.parent.parent / "templates" / "report"
+CLINIC = "clinic"  # the site that is no rehearsal
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write(run: Verification, name: str, folder: Path) -> Path:
     """Write all three below `folder` (the clinic's reports) and return the run's own folder.
 
-    `latest` always names a run of every check: a run of chosen ones is `latest-partial`.
+    `latest` names the last run of every check at whatever site, `latest-clinic` the last one at the clinic itself: no
+    rehearsal after the night replaces its verdict. A run of chosen checks is `latest-partial`.
     """
     stamp = run.started.replace("-", "").replace(":", "")
     target, number = folder / stamp, 1
@@ -29,7 +31,9 @@ def write(run: Verification, name: str, folder: Path) -> Path:
     (target / "verify.json").write_text(json.dumps(run.as_json(), ensure_ascii=False, indent=1) + "\n")
     (target / "report.html").write_text(html(run, name))
     (target / "junit.xml").write_bytes(junit(run))
-    point(folder / ("latest-partial" if run.only else "latest"), target.name)
+    links = ["latest-partial"] if run.only else ["latest", "latest-clinic"] if run.at == CLINIC else ["latest"]
+    for link in links:
+        point(folder / link, target.name)
     return target
 
 

@@ -176,6 +176,17 @@ def test_a_partial_run_does_not_replace_the_latest(tmp_path: Path) -> None:
     assert (tmp_path / "latest").resolve() == whole
 
 
+def test_a_rehearsal_does_not_replace_the_verdict_of_the_clinic(tmp_path: Path) -> None:
+    real = report.write(run(passed(), lab=False), "Клиника", tmp_path)
+    assert (tmp_path / "latest").resolve() == real
+    report.write(run(passed(), lab=False, only=("inbound-north",)), "Клиника", tmp_path)
+    rehearsed = report.write(run(passed()), "Клиника", tmp_path)
+    assert (tmp_path / "latest").resolve() == rehearsed
+    assert (tmp_path / "latest-clinic").resolve() == real
+    found = json.loads((tmp_path / "latest-clinic" / "verify.json").read_text())
+    assert found["at"] == "clinic"
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows() -> None:
     page = report.html(run(Result(CALL, "failed", failure="<script>alert(1)</script>")), "Клиника «Север»")
     assert "NO-GO" in page and "Клиника «Север»" in page
