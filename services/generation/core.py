@@ -61,7 +61,7 @@ def steps(files: Mapping[str, str]) -> Iterator[Step | Problem]:
     for name, text in files.items():
         context = extension = ""
         for number, raw in enumerate(text.splitlines(), start=1):
-            line = _without_comment(raw)
+            line = without_comment(raw)
             if header := _CONTEXT.match(line):
                 context = header[1]
             found = _STEP.match(line)
@@ -149,7 +149,8 @@ def balanced(text: str) -> bool:
     return not stack
 
 
-def _without_comment(line: str) -> str:
+def without_comment(line: str) -> str:
+    """The line up to its first semicolon; one after a backslash is text."""
     out, previous = [], ""
     for char in line:
         if char == ";" and previous != "\\":

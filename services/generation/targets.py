@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from .core import Problem, Step, application
+from .core import Problem, Step, application, without_comment
 from .plan import Plan, fits
 
 _HANDLER = re.compile(r"^CHANNEL\(hangup_handler_(?:push|pop|wipe)\)=(?P<to>.+)$", re.S)
 _CONTEXT_IS = re.compile(r"^_{0,2}(?:TRANSFER_CONTEXT|FORWARD_CONTEXT)=(?P<to>.+)$")
 _WORD = r"(?:\$[{\[](?:[^{}\[\]]|[{\[][^{}\[\]]*[}\]])*[}\]]|[^,&@/(){}\[\]|\s\"$])*"
 _LOCAL = re.compile(rf"\bLocal/(?P<extension>{_WORD})@(?P<context>{_WORD})")
+_DEVICE = re.compile(rf"\bPJSIP/(?:{_WORD}@)?(?P<endpoint>[\w.-]+)(?=[,&/)\s\"}}\]]|$)")
+_QUEUE = re.compile(r"^(?:(?:Add|Remove|Pause|Unpause)QueueMember|Queue)$", re.I)
 _ASKED = re.compile(r"DIALPLAN_EXISTS\((?P<context>[\w-]+)[,)]")
 _FUNCTION = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\(")
 # In a Dial or a Queue: options whose argument is context^exten^priority, and those that are a context alone.
@@ -27,6 +29,27 @@ def jumps_to_nowhere(steps: Iterable[Step], plan: Plan) -> list[Problem]:
         found += [_no_context(name, plan) for name in contexts(step)]
         out += [Problem(step.file, step.line, step.text, rule) for rule in found if rule]
     return out
+
+
+def unknown_devices(files: Mapping[str, str], endpoints: Collection[str]) -> list[Problem]:
+    """Lines, hints and queue members among them, that name a literal PJSIP endpoint which is not loaded."""
+    return [
+        Problem(file, number, line.strip(), f"no such endpoint: {found['endpoint']}")
+        for file, text in files.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        for found in _DEVICE.finditer(without_comment(line))
+        if found["endpoint"] not in endpoints
+    ]
+
+
+def unknown_queues(steps: Iterable[Step], queues: Collection[str]) -> list[Problem]:
+    """Steps that put a call or an operator into a literal queue which does not exist."""
+    named = [(step, split(text, ",")[0].strip()) for step in steps for name, text in calls(step) if _QUEUE.search(name)]
+    return [
+        Problem(step.file, step.line, step.text, f"no such queue: {queue}")
+        for step, queue in named
+        if queue and "$" not in queue and queue not in queues
+    ]
 
 
 def unknown_calls(steps: Iterable[Step], applications: Iterable[str], functions: Iterable[str]) -> list[Problem]:

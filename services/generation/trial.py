@@ -65,6 +65,9 @@ def _ask(cli: _Cli, candidate: Path, expected: Mapping[str, list[str]], steps: l
     settings = _texts(candidate, "queues.conf", "features.conf", "res_parking.conf")
     out += sounds.missing(steps, settings, _finder(candidate, cli.run("core show file formats")))
     loaded = {kind: re.findall(pattern, cli.run(command), re.M) for kind, (command, pattern) in _LISTS.items()}
+    out += targets.unknown_queues(steps, loaded["queue"])
+    devices = _texts(candidate, "extensions.conf", "dialplan/*.conf", "queues.conf")
+    out += targets.unknown_devices(devices, loaded["endpoint"])
     loaded["context"] = list(known.contexts)
     loaded["link"] = objects.links(cli.run("pjsip show endpoints"))
     out += objects.dangling(objects.sections(_texts(candidate, "pjsip*.conf")), loaded)
@@ -92,7 +95,8 @@ def _finder(candidate: Path, formats: str) -> Callable[[str], bool]:
         # A generation names its prompts by where they will be when it is live.
         within = str(candidate / name.removeprefix(own)) if name.startswith(own) else name
         stems = [Path(data, "sounds", place) for place in sounds.places(within, language)]
-        return any(stem.with_name(f"{stem.name}.{ending}").is_file() for stem in stems for ending in endings)
+        files = [stem.with_name(f"{stem.name}.{ending}") for stem in stems for ending in endings]
+        return any(file.is_file() and file.stat().st_size for file in files)
 
     return exists
 

@@ -114,6 +114,38 @@ def test_step_that_leads_nowhere_is_named_with_its_line(call: str, rule: str) ->
 
 
 @pytest.mark.parametrize(
+    ("line", "endpoints"),
+    [
+        ("same => n,Dial(PJSIP/2001,20,ci)", []),
+        ("same => n,Dial(PJSIP/2002&PJSIP/2001,20)", ["2002"]),
+        ("same => n,Dial(PJSIP/${number}@leg,120)", []),
+        ("same => n,Dial(PJSIP/${number}@lge,120)", ["lge"]),
+        ("same => n,Dial(PJSIP/${ext}&PJSIP/2${x})", []),
+        ('same => n,GotoIf($["${DEVICE_STATE(PJSIP/lge)}" = "UNAVAILABLE"]?skip)', ["lge"]),
+        ("same => n,ExecIf($[1]?Set(ring=${ring}&PJSIP/2002))", ["2002"]),
+        ("exten => 2001,hint,PJSIP/2001&Custom:DND2001", []),
+        ("exten => 2002,hint,PJSIP/2002&Custom:DND2002", ["2002"]),
+        ("exten => *132001,hint,Queue:operators_pause_PJSIP/2001", []),
+        ("member => PJSIP/2002 ; PJSIP/2003", ["2002"]),
+    ],
+)
+def test_literal_endpoint_that_is_not_loaded_is_found(line: str, endpoints: list[str]) -> None:
+    found = targets.unknown_devices({"x.conf": line}, ["2001", "leg"])
+    assert [p.rule for p in found] == [f"no such endpoint: {name}" for name in endpoints]
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong"),
+    [("Queue(operators,Cti)", False), ("Queue(operatrs,Cti)", True), ("PauseQueueMember(,PJSIP/1)", False),
+     ("ExecIf($[1]?UnpauseQueueMember(operatrs,PJSIP/1))", True), ("AddQueueMember(${q},PJSIP/1)", False)],
+)  # fmt: skip
+def test_literal_queue_that_does_not_exist_is_found(call: str, wrong: bool) -> None:
+    steps = [s for s in core.steps({"x.conf": f"[a]\nexten => s,1,{call}\n"}) if isinstance(s, core.Step)]
+    rules = [p.rule for p in targets.unknown_queues(steps, ["operators"])]
+    assert rules == (["no such queue: operatrs"] if wrong else [])
+
+
+@pytest.mark.parametrize(
     ("name", "wanted", "answer"),
     [
         ("_X.", "12", True), ("_X.", "1", False), ("_X!", "1", True), ("_NXX", "199", False), ("_ZXX", "101", True),
