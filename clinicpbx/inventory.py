@@ -94,24 +94,28 @@ def image_name(bundle: Bundle) -> str:
 
 
 @cache
-def night(clinic: str, at: str = "", *, packages: bool = False, restart: bool = False) -> Night:
+def night(clinic: str, at: str = "", *, deploying: bool = False, dry: bool = False, restart: bool = False) -> Night:
     """The night of one clinic at one site; enters the site's network. ClinicError for anything that is missing.
 
-    With `packages` the bundle is at hand before that: a lab's workstation reaches no mirror.
+    Only `deploying`, and not `dry`, makes secrets that are missing. For a deploy the bundle is at hand before the
+    network is entered: a lab's workstation reaches no mirror.
     """
     described = descriptions.read_or_explain(clinic)
     folder = descriptions.find(clinic).parent
     site = Site.at(at, folder)
-    secrets = site.secrets(Store(folder).ensure(described))
+    site.must_stand()
+    store = Store(folder)
     if not site.is_lab:
-        missing = [n for n in names.entered(described) if n not in secrets]
+        have = store.load() if deploying else store.existing()
+        missing = [n for n in names.entered(described) if n not in have]
         if missing:
             raise ClinicError(
                 f"The clinic's {', '.join(missing)} is not entered yet.",
                 remedy=f"clinicpbx secrets enter {clinic} {missing[0]}",
             )
-    found = Night(described, site, secrets, restart_asterisk=restart)
-    if packages:
+    stored = store.existing() if not deploying else store.preview(described) if dry else store.ensure(described)
+    found = Night(described, site, site.secrets(stored), restart_asterisk=restart)
+    if deploying:
         _ = found.bundle
     site.enter()
     return found
@@ -131,10 +135,10 @@ def hosts(
     clinic: str, *, dry: bool | None = None, at: str = "", restart: bool = False
 ) -> list[tuple[str, dict[str, Any]]]:
     """pyinfra's hosts: the PBX. With `dry` (or pyinfra's own --dry) a missing VM is not made, and it cannot connect."""
-    plan = night(clinic, at, packages=True, restart=restart)
+    only_look = "--dry" in sys.argv if dry is None else dry
+    plan = night(clinic, at, deploying=True, dry=only_look, restart=restart)
     _current.append(plan)
     connection.install()
-    only_look = "--dry" in sys.argv if dry is None else dry
     key = paramiko.Ed25519Key.from_private_key(io.StringIO(plan.secrets[names.SSH_KEY]))
     known = plan.site.known_hosts
     known.parent.mkdir(parents=True, exist_ok=True)

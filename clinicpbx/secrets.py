@@ -52,6 +52,19 @@ class Store:
             ) from None
         return dict(json.loads(opened))
 
+    def existing(self) -> dict[str, str]:
+        """Load, for commands that only look. ClinicError when there is no file: looking makes none."""
+        if not self.file.exists():
+            raise ClinicError(
+                f"There are no secrets for this clinic: {self.file} is missing.",
+                remedy="restore it from the safe; a clinic that was never deployed gets it by `clinicpbx deploy`",
+            )
+        return self.load()
+
+    def preview(self, clinic: Clinic) -> dict[str, str]:
+        """What `ensure` would give, for a dry run: nothing is written."""
+        return names.completed(self.load(), clinic, generate)
+
     def ensure(self, clinic: Clinic) -> dict[str, str]:
         """Load, and make what is missing. The file is written only when something was."""
         self.file.parent.mkdir(parents=True, exist_ok=True)

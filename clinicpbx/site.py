@@ -46,6 +46,13 @@ class Site:
     def is_lab(self) -> bool:
         return self.lab is not None
 
+    def must_stand(self) -> None:
+        """ClinicError when this is a lab that is not up: known before anything is made for it."""
+        if self.lab is not None:
+            from lab.state import load
+
+            load(self.lab)
+
     def enter(self) -> None:
         """Join the network from which the site is reached. Threads started later are in it too."""
         if self.lab is None:

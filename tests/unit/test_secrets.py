@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from clinic import secrets as names
 from clinic.loading import load
 from clinic.model import Clinic
 from clinic.synthetic import text
-from clinicpbx import secrets
+from clinicpbx import inventory, secrets
 from clinicpbx.cli.secrets import app
 from clinicpbx.errors import ClinicError
+from clinicpbx.inventory import Night, night
 from clinicpbx.secrets import Store
+from clinicpbx.site import Site
+from clinicpbx.verify.place import Place
+from lab import state
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +192,37 @@ def test_show_reveals_one_and_list_reveals_none(folder: Path) -> None:
     assert "hypervisor/token  (missing)" in listed
     assert not [n for n, v in have.items() if v in listed]
     assert "no secret `sip/9999`" in str(run.invoke(app, ["show", str(folder), "9999"]).exception)
+
+
+def deploying(folder: Path, **options: bool) -> Callable[[], Night]:
+    return lambda: night.__wrapped__(str(folder), "lab7", deploying=True, **options)
+
+
+def test_looking_makes_no_secrets_and_says_how_they_come_to_be(folder: Path, lab7: None) -> None:
+    before = sorted(folder.rglob("*"))
+    message = refused(lambda: night.__wrapped__(str(folder), "lab7"))
+    assert "no secrets for this clinic" in message and "clinicpbx deploy" in message
+    assert "no secrets for this clinic" in refused(lambda: Place.of(str(folder), "lab7").secrets)
+    assert deploying(folder, dry=True)().secrets["sip/2001"], "a dry run compares with secrets it keeps for itself"
+    assert sorted(folder.rglob("*")) == before
+    deploying(folder)()
+    assert night.__wrapped__(str(folder), "lab7").secrets["sip/2001"] == Store(folder).load()["sip/2001"]
+
+
+def test_a_deploy_to_a_lab_that_is_not_up_makes_no_secrets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "run_folder", lambda number: folder / "absent")
+    assert "not up" in refused(deploying(folder))
+    assert not (folder / "secrets.age").exists()
+
+
+@pytest.fixture
+def lab7(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lab that is up as far as a state file tells, with the bundle at hand."""
+    monkeypatch.setattr(state, "run_folder", lambda number: tmp_path / f"lab{number}")
+    (tmp_path / "lab7").mkdir()
+    state.save(7, {"namespaces": {"eng": "cpx7-absent"}})
+    monkeypatch.setattr(Site, "enter", lambda site: None)
+    monkeypatch.setattr(inventory, "ensure_bundle", lambda *_, **__: None)
 
 
 def test_trunk_password_is_asked_for_and_not_shown(folder: Path) -> None:
