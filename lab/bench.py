@@ -178,7 +178,7 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true", help="until the verdict, not only until the phones register")
     parser.add_argument("--lab", type=int, default=90)
     options = parser.parse_args()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     if state.exists(options.lab):
         console.print(f"[red]Lab {options.lab} is up; it would be removed. Choose another --lab.[/]")
         return 2

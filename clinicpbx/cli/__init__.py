@@ -58,4 +58,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style="bold red", markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(text, style="bold red", markup=False)

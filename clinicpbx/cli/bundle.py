@@ -60,7 +60,7 @@ def update(lock: LockPath = LOCK, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"changed": bool(difference), "diff": difference}))
     elif difference:
-        Console(highlight=False, soft_wrap=True).print(difference, end="", markup=False)
+        Console(highlight=False, soft_wrap=True, emoji=False).print(difference, end="", markup=False)
     else:
         _say("nothing newer: bundle.lock stays as it is")
 
@@ -74,7 +74,7 @@ def image(lock: LockPath = LOCK, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps({"path": str(path), "size": size, "sha256": checksum}))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     console.print(f"{path}\n{size} bytes ({size / 1e6:.0f} MB), SHA-256 {checksum}\n", markup=False)
     console.print(UPLOAD.format(path=path, name=path.name, checksum=checksum), markup=False)
 
@@ -92,10 +92,12 @@ def show(lock: LockPath = LOCK, nearest: Nearest = False, as_json: Json = False)
         table.add_row(
             package.name, package.version, package.origin or "main", "yes" if package.name in beyond else "",
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
     made = disk_image.place(bundle)
     state = f"{made}, SHA-256 {disk_image.checksum(made)}" if made.exists() else "not made: clinicpbx bundle image"
-    Console(highlight=False, soft_wrap=True).print(f"disk image for a real hypervisor: {state}", markup=False)
+    Console(highlight=False, soft_wrap=True, emoji=False).print(
+        f"disk image for a real hypervisor: {state}", markup=False
+    )
 
 
 def _ensure(lock: Path, nearest: bool, *, verify: bool) -> Bundle:
@@ -116,9 +118,9 @@ def _report(bundle: Bundle, as_json: bool) -> None:
                  "warnings": bundle.warnings, "packages": packages}  # fmt: skip
         print(json.dumps(facts, indent=1))
     else:
-        Console(highlight=False, soft_wrap=True).print(str(bundle.path), markup=False)
+        Console(highlight=False, soft_wrap=True, emoji=False).print(str(bundle.path), markup=False)
 
 
 def _say(line: str) -> None:
     style = "bold yellow" if line.startswith("WARNING") else "dim"
-    Console(stderr=True, highlight=False, soft_wrap=True).print(line, style=style, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(line, style=style, markup=False)

@@ -35,7 +35,7 @@ def deploy(
     from clinicpbx import deployment, descriptions
     from clinicpbx.site import Site
 
-    console = Console(highlight=False, stderr=as_json, soft_wrap=True)
+    console = Console(highlight=False, stderr=as_json, soft_wrap=True, emoji=False)
     began = time.monotonic()
     target = Site.at(at, descriptions.find(clinic).parent)
     if not target.is_lab and not dry and not yes:

@@ -40,7 +40,7 @@ class What(StrEnum):
 @app.command()
 def check(clinic: ClinicName, as_json: Json = False) -> None:
     """Report every mistake in the description: file, line, value, rule, remedy. Exit 1 when there is one."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     try:
         built = descriptions.read(clinic)
     except DescriptionError as error:
@@ -72,7 +72,7 @@ def show(
     if as_json:
         _print_json(tables)
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for name, rows in tables.items():
         console.print(_table(f"{built.name}: {name}", rows))
 
@@ -93,7 +93,7 @@ def new(
     except FileExistsError:
         raise ClinicError(f"{path} exists already and is left as it is.", remedy="Choose another name") from None
     _keep_schema(descriptions.INVENTORY / "clinic.schema.json")
-    Console(highlight=False).print(f"Wrote {path}. Edit it, then: clinicpbx check {clinic}")
+    Console(highlight=False, emoji=False).print(f"Wrote {path}. Edit it, then: clinicpbx check {clinic}")
 
 
 @app.command()

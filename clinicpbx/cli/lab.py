@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +49,7 @@ def up(
     from clinicpbx.site import Site
     from lab import lab as labs
 
-    console, began = Console(highlight=False), time.monotonic()
+    console, began = Console(highlight=False, emoji=False), time.monotonic()
     journal = os.environ.get("CLINICPBX_API_JOURNAL")  # every exchange with the hypervisor, secrets masked
     built = descriptions.read_or_explain(clinic)
     path = descriptions.find(clinic)
@@ -70,7 +71,16 @@ def up(
     for warning in bundle.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}")
     _print_status(console, labs.status(lab), lab)
-    console.print(f"[green]Lab {lab} is up[/] after {time.monotonic() - began:.1f} s. Next: clinicpbx deploy {clinic}")
+    following = escape(deploy_command(clinic, lab))
+    took = time.monotonic() - began
+    console.print(f"[green]Lab {lab} is up[/] after {took:.1f} s. Next: {following}", soft_wrap=True)
+
+
+def deploy_command(clinic: str, lab: int) -> str:
+    """What is typed next: the clinic as it was named, and the site unless it is the one that is meant anyway."""
+    site = f"lab{lab or ''}"
+    at = "" if (os.environ.get("CLINICPBX_AT") or "lab") == site else f" --at {site}"
+    return f"clinicpbx deploy {shlex.quote(clinic)}{at}"
 
 
 @app.command()
@@ -80,7 +90,7 @@ def down(lab: Lab = N) -> None:
 
     began = time.monotonic()
     labs.down(lab)
-    Console(highlight=False).print(f"Lab {lab} is down after {time.monotonic() - began:.1f} s.")
+    Console(highlight=False, emoji=False).print(f"Lab {lab} is down after {time.monotonic() - began:.1f} s.")
 
 
 @app.command()
@@ -94,7 +104,7 @@ def status(lab: Lab = N, as_json: Json = False) -> None:
         active = [vars(fault) for fault in faults.active(lab)] if found["up"] else []
         typer.echo(json.dumps(found | {"lab": lab, "faults": active}, ensure_ascii=False, indent=2))
     else:
-        _print_status(Console(highlight=False), found, lab)
+        _print_status(Console(highlight=False, emoji=False), found, lab)
     raise typer.Exit(0 if found["up"] else 1)
 
 
@@ -115,7 +125,7 @@ def call(
     when a phone rang)."""
     from lab import calls
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
 
     def say(at: float, side: str, what: str) -> None:
         if not as_json:
@@ -142,7 +152,7 @@ def fault(
     """Break something, or mend it."""
     from lab import faults
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if target in ("on", "off"):
         target, switch = "", target
     if switch not in ("on", "off"):
@@ -185,7 +195,7 @@ def faults(lab: Lab = N, as_json: Json = False) -> None:
             row["fault"], ", ".join(row["targets"]), f"[red]{', '.join(row['on'])}[/]" if row["on"] else "",
             row["meaning"],
         )  # fmt: skip
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 @app.command()
@@ -206,7 +216,7 @@ def phones(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        console, clinic = Console(highlight=False), _clinic(lab)
+        console, clinic = Console(highlight=False, emoji=False), _clinic(lab)
         table = Table("ext", "name", "state", "SIP", "ms", header_style="bold")
         for name, item in sorted(found.items()):
             if everyone or name not in good:
