@@ -41,7 +41,7 @@ def verify(
     """
     from clinicpbx.verify import runner, table  # here: pytest and testinfra are slow to import
 
-    errors = Console(stderr=True, highlight=False)
+    errors = Console(stderr=True, highlight=False, emoji=False)
     try:
         if listed:
             for check in runner.catalogue(clinic, at).values():
@@ -61,5 +61,5 @@ def verify(
     if as_json:
         typer.echo(json.dumps(outcome.verification.as_json(), ensure_ascii=False, indent=1))
     else:
-        Console(highlight=False).print(table.summary(outcome.verification, outcome.folder))
+        Console(highlight=False, emoji=False).print(table.summary(outcome.verification, outcome.folder))
     raise typer.Exit(outcome.exit_code)

@@ -97,17 +97,14 @@ def verify(
     borrow: bool = False,
     despite_calls: bool = False,
 ) -> Outcome:
-    """Verify a deployed clinic. Raises WrongUse for an unknown clinic, site or check, ClinicError when a run is going
-    or the PBX is in use.
+    """Verify a deployed clinic. Raises WrongUse for an unknown check, ClinicError when the clinic or site is not there,
+    a run is going or the PBX is in use.
 
     `keep_going=False` stops at the first failed check; the rest is then not tried. `borrow` treats a lab as a real
     clinic: softphones of this machine stand in for the telephones, and nothing outside the PBX is touched.
     """
-    console = console or Console(stderr=True)
-    try:
-        place = Place.of(clinic, at, borrow=borrow)
-    except ClinicError as error:
-        raise WrongUse(error.message, remedy=error.remedy) from None
+    console = console or Console(stderr=True, emoji=False)
+    place = Place.of(clinic, at, borrow=borrow)
     checks = catalogue(clinic, at)
     ids = {check.id for check in checks.values()}
     if unknown := [name for name in only if name not in ids]:
