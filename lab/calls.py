@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clinic.model import Clinic
-from clinic.numbering import spellings, written_as
+from clinic.numbering import written_as
+from clinic.public import EXAMPLE, normalise
 from clinicpbx.errors import ClinicError
 from lab import phones, pstn
 from softphone.client import Call, Pool, PoolError
@@ -50,6 +51,8 @@ def place(
     Rings until somebody answers (with `answer`, the first telephone that rings does), talks for `seconds` and hangs up.
     Raises ClinicError for a caller or number that cannot be, or a PBX that does not answer.
     """
+    if caller.startswith(PSTN):
+        outsider(clinic, caller)
     _register(lab, clinic, caller)
     with phones.pool(lab) as inside, pstn.pool(lab) as outside:
         before = {call.id for pool in (inside, outside) for call in pool.calls(active=True)}
@@ -94,16 +97,23 @@ def _register(lab: int, clinic: Clinic, caller: str) -> None:
 def _start(clinic: Clinic, inside: Pool, outside: Pool, caller: str, called: str) -> Call:
     if not caller.startswith(PSTN):
         return inside.call(caller, called, tone=CALLER_TONE)
-    trunk, did = next(
-        ((trunk, did) for number, (trunk, did) in clinic.dids.items() if called in spellings(number)), (None, None)
-    )
-    if trunk is None or did is None:
+    wanted = normalise(called, clinic.numbering.area_code, clinic.numbering.country) or ""
+    if wanted not in clinic.dids:
         raise ClinicError(f"{called} is none of the clinic's numbers.", remedy=f"one of: {', '.join(clinic.dids)}")
+    trunk, did = clinic.dids[wanted]
     number = written_as(did.number, trunk.number_format)
     return outside.call(
         pstn.EXCHANGE, f"sip:{number}@{trunk.server}:{trunk.port}", tone=CALLER_TONE,
-        from_number=caller.removeprefix(PSTN) or MOBILE,
+        from_number=outsider(clinic, caller),
     )  # fmt: skip
+
+
+def outsider(clinic: Clinic, caller: str) -> str:
+    """The number that a caller from outside shows, in the spelling that was asked for."""
+    number = caller.removeprefix(PSTN) or MOBILE
+    if normalise(number, clinic.numbering.area_code, clinic.numbering.country) is None:
+        raise ClinicError(f"{number} is no telephone number.", remedy=f'write it as "{PSTN}{EXAMPLE}"')
+    return "".join(c for c in number if c in "+0123456789")
 
 
 def _until_talking(

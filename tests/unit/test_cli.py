@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from clinicpbx import cli, descriptions
+from clinicpbx.cli.lab import deploy_command
 from clinicpbx.errors import ClinicError
+from lab import calls
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,3 +73,46 @@ def test_command_loads_only_what_it_needs() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("command", ["deploy", "verify"])
+def test_lab_that_is_not_up_is_no_wrong_use(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clinicpbx", command, "case", "--at", "lab99"],
+        cwd=ROOT, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "lab 99 is not up" in " ".join(done.stderr.split()).lower()
+
+
+@pytest.mark.parametrize(
+    ("lab", "usual", "command"),
+    [
+        (0, "", "clinicpbx deploy case"),
+        (60, "", "clinicpbx deploy case --at lab60"),
+        (60, "lab60", "clinicpbx deploy case"),
+        (0, "clinic", "clinicpbx deploy case --at lab"),
+    ],
+)
+def test_hint_after_lab_up_can_be_typed(lab: int, usual: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLINICPBX_AT", usual)
+    assert deploy_command("case", lab) == command
+
+
+def test_nothing_printed_becomes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Between colons rich sees the name of an emoji."""
+    file = tmp_path / "clinic.yml"
+    file.write_text("name: root:x:0\nroot:x:0: 1\n")
+    assert ended("show", str(file)) == 1
+    assert ended("check", str(file)) == 1
+    seen = "".join(capsys.readouterr())
+    assert seen.count("root:x:0") >= 2 and "❌" not in seen
+
+
+def test_caller_from_outside_is_a_number() -> None:
+    clinic = descriptions.read("case")
+    assert calls.outsider(clinic, "pstn:8 (916) 123-45-67") == "89161234567"
+    assert calls.outsider(clinic, "pstn:") == calls.MOBILE
+    for wrong in ("pstn:abc", "pstn:12", "pstn:+7 916 123456789"):
+        with pytest.raises(ClinicError, match="no telephone number"):
+            calls.outsider(clinic, wrong)
