@@ -13,6 +13,7 @@ import re
 import secrets as random
 import string
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pyrage
@@ -106,10 +107,17 @@ def public_key(private: str) -> str:
 
 
 def veil(secrets: Mapping[str, str]) -> Callable[[str], str]:
-    """What hides every secret in a text, wherever it came from: a diff, or the output of a failing command."""
-    values = {line for value in secrets.values() for line in value.splitlines() if len(line) >= SHORTEST}
-    found = re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))) or r"(?!)")
-    return lambda text: found.sub("********", text)
+    """What hides every secret in a text, wherever it came from: a diff, or the output of a failing command.
+
+    Made ready at the first text: a thousand people's take 0.1 s, and a deploy that changes nothing says nothing.
+    """
+
+    @cache
+    def found() -> re.Pattern[str]:
+        values = {line for value in secrets.values() for line in value.splitlines() if len(line) >= SHORTEST}
+        return re.compile("|".join(map(re.escape, sorted(values, key=len, reverse=True))) or r"(?!)")
+
+    return lambda text: found().sub("********", text)
 
 
 def identity_file() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -42,6 +43,7 @@ def build(word: str) -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Exit 0 done, 1 refused or failed, 2 wrong use, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    gc.set_threshold(100_000, 50, 100)  # a command lives for seconds; Python's default looks for garbage all the time
     completing = any(name.endswith("_COMPLETE") for name in os.environ)
     try:
         build("" if completing else next((a for a in given if not a.startswith("-")), ""))(given, prog_name="clinicpbx")

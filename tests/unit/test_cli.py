@@ -23,6 +23,13 @@ def ended(*arguments: str) -> int:
     return int(caught.value.code or 0)
 
 
+def test_a_short_command_does_not_look_for_garbage_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(cli.gc, "set_threshold", lambda *given: asked.append(given))
+    ended("--help")
+    assert asked and asked[0][0] > 10_000
+
+
 def test_help_names_every_command_and_gives_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert ended("--help") == 0
     text = capsys.readouterr().out

@@ -182,6 +182,15 @@ def test_veil_hides_every_secret_and_nothing_else() -> None:
     assert secrets.veil({})("nothing to hide") == "nothing to hide"
 
 
+def test_veil_costs_nothing_until_something_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(secrets.re, "compile", lambda pattern: made.append(pattern) or re.compile(pattern))
+    veiled = secrets.veil({"a": "abcdefgh1234"})
+    assert not made
+    monkeypatch.undo()
+    assert veiled("abcdefgh1234") == "********"
+
+
 def test_show_reveals_one_and_list_reveals_none(folder: Path) -> None:
     run = CliRunner()
     assert run.invoke(app, ["ensure", str(folder)]).exit_code == 0
