@@ -21,6 +21,7 @@ from clinicpbx.errors import ClinicError
 from clinicpbx.inventory import Night, night
 from clinicpbx.secrets import Store
 from clinicpbx.site import Site
+from clinicpbx.verify import runner
 from clinicpbx.verify.place import Place
 from lab import state
 
@@ -212,6 +213,9 @@ def test_looking_makes_no_secrets_and_says_how_they_come_to_be(folder: Path, lab
     message = refused(lambda: night.__wrapped__(str(folder), "lab7"))
     assert "no secrets for this clinic" in message and "clinicpbx deploy" in message
     assert "no secrets for this clinic" in refused(lambda: Place.of(str(folder), "lab7").secrets)
+    reports = folder.parent / "reports"
+    assert "no secrets for this clinic" in refused(lambda: runner.verify(str(folder), "lab7", reports=reports))
+    assert not reports.exists(), "that is no verdict"
     assert deploying(folder, dry=True)().secrets["sip/2001"], "a dry run compares with secrets it keeps for itself"
     assert sorted(folder.rglob("*")) == before
     deploying(folder)()
