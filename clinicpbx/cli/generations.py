@@ -56,7 +56,7 @@ def list_(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
         live = "[green]live[/]" if row["digest"] == found["current"] else ""
         came = dt.datetime.fromtimestamp(row["made"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(row["digest"][:SHORT], came, str(row["files"]), live)
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
 
 
 @app.command()
@@ -67,7 +67,7 @@ def diff(one: Digest, other: Digest, clinic: ClinicName, at: At = "") -> None:
         old, new = resolve(one, known), resolve(other, known)
         changed = differing(_ask(client, f"files {old}"), _ask(client, f"files {new}"))
         before, after = (_read(client, digest, changed) for digest in (old, new))
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     texts = {path: data.decode() for path, data in before.items() if not path.endswith((".wav", ".json"))}
     for line in text_diff(texts, after, changed):
         named = line.replace("--- live/", f"--- {old[:SHORT]}/", 1).replace("+++ new/", f"+++ {new[:SHORT]}/", 1)
@@ -85,8 +85,8 @@ def switch(digest: Digest, clinic: ClinicName, at: At = "") -> None:
         answer = _ask(client, f"switch {wanted}")
     before = (answer["before"] or "none")[:SHORT]
     changed = f"live, {before} before" if answer["changed"] else "live already"
-    Console(highlight=False).print(f"[green]{wanted[:SHORT]}[/] is {changed}. Back: clinicpbx generations switch "
-                                   f"{escape(before)} {escape(clinic)}")  # fmt: skip
+    back = f"clinicpbx generations switch {escape(before)} {escape(clinic)}"
+    Console(highlight=False, emoji=False).print(f"[green]{wanted[:SHORT]}[/] is {changed}. Back: {back}")
     if needed := answer.get("restart_needed"):
         raise ClinicError("\n  ".join(["Asterisk listens elsewhere:", *unmoved(needed), RESTART_REMEDY]))
 
