@@ -87,7 +87,8 @@ class Place:
                 )  # fmt: skip
             except (OSError, paramiko.SSHException) as error:
                 raise ClinicError(
-                    f"no SSH login as {USER} at {address}: {error}", remedy=f"clinicpbx deploy {self.clinic_name}"
+                    f"no SSH login as {USER} at {address}: {error}",
+                    remedy=f"clinicpbx deploy {self.clinic_name} --at {self.name}",
                 ) from error
         no_delay(client)
         host = testinfra.get_host("paramiko://pbx", sudo=True)

@@ -73,14 +73,13 @@ class Verification:
     def against(self) -> tuple[str, ...]:
         """Why this is not GO, one line each; empty for GO and for a clean partial run."""
         lines = [f"{r.check.id} failed" for r in self.results if r.status == "failed"]
-        lines += [
-            f"{r.check.id} was not tried: {r.failure or 'no reason given'}"
-            for r in self.results
-            if r.status == "not-tried"
-            and r.check.mandatory
-            and (self.lab or not r.check.lab_only)
-            and not r.failure.startswith(NO_SUBJECT)
-        ]
+        reasons: dict[str, list[str]] = {}
+        for r in self.results:
+            missing = r.status == "not-tried" and r.check.mandatory and (self.lab or not r.check.lab_only)
+            if missing and not r.failure.startswith(NO_SUBJECT):
+                reasons.setdefault(r.failure or "no reason given", []).append(r.check.id)
+        for reason, ids in reasons.items():
+            lines.append(f"{ids[0] if len(ids) == 1 else f'{len(ids)} checks'} not tried: {reason}")
         if self.interrupted:
             lines.append("the verification was interrupted")
         if not self.results:

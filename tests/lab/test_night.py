@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,8 +225,23 @@ def contacts(case: Case) -> dict[str, str]:
     return {one["endpoint"]: one["uri"] for one in stored}
 
 
-def test_real_clinic_would_earn_go_too(case: Case, deployed: dict[str, object]) -> None:
-    """As at a clinic: no test subscribers, no faults; softphones of the engineer stand in for the telephones."""
+@pytest.fixture
+def clinic_of_the_lab(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an engineer has at a real clinic: the hypervisor's authority and token, the providers' passwords."""
+    monkeypatch.setenv("CLINICPBX_IDENTITY", case.environment["CLINICPBX_IDENTITY"])
+    api = json.loads(Path(f"/run/clinicpbx/lab{LAB}/state.json").read_text())["api"]
+    store = Store(case.folder)
+    for name, value in store.load().items():
+        if name.startswith("lab-trunk/"):
+            store.put(name.removeprefix("lab-"), value)
+    store.put("hypervisor/token", api["token_secret"])
+    shutil.copy(api["ca"], case.folder / "hypervisor-ca.pem")
+    shutil.copy(f"/run/clinicpbx/lab{LAB}/known_hosts", case.folder / "known_hosts")
+
+
+def test_real_clinic_earns_go_too(case: Case, deployed: dict[str, object], clinic_of_the_lab: None) -> None:
+    """`--at clinic` from the engineer's network knows nothing of the lab: no test subscribers, no faults, and softphones
+    of the engineer stand in for the telephones."""
     with phones() as pool:
         pool.register(timeout=4)
         call = pool.call("3101", "3102")
@@ -236,7 +252,11 @@ def test_real_clinic_would_earn_go_too(case: Case, deployed: dict[str, object]) 
     before = contacts(case)
     assert len(before) == 156
     case.asterisk("database put forward 4001 4002")
-    result = case.json("verify", str(case.file), "--borrow")
+    room = ("ip", "netns", "exec", f"cpx{LAB}-eng")
+    again = case.json("deploy", str(case.file), "--at", "clinic", "--yes", room=room)
+    assert (again["site"], again["changed"], again["failed"]) == ("clinic", 0, [])
+    result = case.json("verify", str(case.file), "--at", "clinic", room=room)
+    assert (result["at"], result["rehearsal"]) == ("clinic", False)
     assert result["verdict"] == "GO", [c for c in result["checks"] if c["status"] == "failed"]
     tried = {check["id"] for check in result["checks"] if check["status"] == "passed"}
     assert {"inbound-north", "overflow-adults", "unanswered", "recording", "loop-north", "loop-south"} <= tried
