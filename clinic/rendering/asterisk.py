@@ -118,7 +118,7 @@ def _values(clinic: Clinic, secrets: Mapping[str, str]) -> dict[str, object]:
         "cc": clinic.call_centre,
         "numbering": {"park": parking[0], "first_place": parking[1], "last_place": parking[-1]},
         "ext_pattern": "X" * len(clinic.people[0].ext),
-        "local_pattern": "Z" + "X" * (9 - len(clinic.numbering.area_code)),
+        "local_pattern": "[2-79]" + "X" * (9 - len(clinic.numbering.area_code)),
         "prompt": lambda name: f"{CURRENT}/prompts/{name}",
         "between": _between,
         "weekdays": _weekdays,

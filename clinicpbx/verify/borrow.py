@@ -190,7 +190,7 @@ def give_back(borrowed: Borrowed) -> list[str]:
         ours = {name for name, found in pool.registrations().items() if found["state"] == "registered"}
         pool.hangup_all()
         pool.unregister(sorted(ours - left.keys()), timeout=2)
-        told = pool.hand_over({ext: (borrowed.contacts[ext].uri, left[ext]) for ext in sorted(ours & left.keys())})
+        told = pool.hand_over({ext: (borrowed.contacts[ext].uri, left[ext]) for ext in sorted(left)})
     finally:
         if borrowed.deaf:
             borrowed.deaf.end()

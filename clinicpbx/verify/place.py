@@ -6,7 +6,7 @@ import contextlib
 import io
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,8 @@ class Place:
         Raises InUseError where telephones would have to be borrowed from people who use them.
         """
         pbx = self.connect()
-        before = Before(restore.take(pbx), self._faults(), time.monotonic())
+        recovered = restore.recover(pbx)
+        before = Before(restore.take(pbx), self._faults(), time.monotonic(), recovered)
         if self.borrows:
             if not despite_calls:
                 borrow.refuse_if_in_use(pbx)
@@ -177,7 +178,7 @@ class Place:
             if killed:
                 phones.set_behaviour(sorted(names - set(ours) - unplugged), "ring")
         pbx = self.connect()
-        done += restore.put_back(pbx, before.pbx)
+        done += restore.put_back(pbx, before.pbx, gentle=self.borrows and not killed)
         if self.borrows:
             restore.forget(pbx)
         if lost:
@@ -194,9 +195,10 @@ class Place:
 
 @dataclass
 class Before:
-    """How the site was found, at monotonic second `at`, and what was borrowed then."""
+    """How the site was found, at monotonic second `at`, what a killed run had left, and what was borrowed then."""
 
     pbx: restore.Snapshot
     faults: tuple[tuple[str, str], ...]
     at: float
+    recovered: list[str] = field(default_factory=list)
     borrowed: Borrowed | None = None

@@ -26,16 +26,20 @@ class Snapshot:
     members: Mapping[str, tuple[str, str | None]]
 
 
-def take(pbx: Pbx) -> Snapshot:
-    """How the PBX is; or, after a run that was killed, how it was before that one."""
+def recover(pbx: Pbx) -> list[str]:
+    """After a run that was killed: the commands that gave people back what it had taken. Nothing newer is touched."""
     kept = pbx.run(f"cat {KEPT} 2>/dev/null", check=False)
-    if kept.strip():
-        known = json.loads(kept)
-        return Snapshot(known["keys"], {name: (who, pause) for name, (who, pause) in known["members"].items()})
-    return now(pbx)
+    if not kept.strip():
+        return []
+    needed = commands(Snapshot(json.loads(kept)["keys"], {}), take(pbx), gentle=True)
+    if needed:
+        pbx.asterisk(*needed)
+    forget(pbx)
+    return needed
 
 
-def now(pbx: Pbx) -> Snapshot:
+def take(pbx: Pbx) -> Snapshot:
+    """How the PBX is."""
     return Snapshot(ours(pbx.database()), members(pbx.asterisk("queue show operators")))
 
 
@@ -69,13 +73,16 @@ def members(answer: str) -> dict[str, tuple[str, str | None]]:
     return found
 
 
-def commands(before: Snapshot, now: Snapshot) -> list[str]:
-    """Asterisk CLI commands that lead from `now` back to `before`. Pure."""
+def commands(before: Snapshot, now: Snapshot, *, gentle: bool = False) -> list[str]:
+    """Asterisk CLI commands that lead from `now` back to `before`. Pure.
+
+    `gentle`: what people may have set meanwhile stays; only what is missing comes back. Checks tidy up behind them.
+    """
     out = []
     for key in sorted(before.keys.keys() | now.keys.keys()):
         old, new = before.keys.get(key), now.keys.get(key)
         family, _, name = key.partition("/")
-        if old == new:
+        if old == new or (gentle and new is not None and family in ("dnd", "forward", "CustomDevstate")):
             continue
         if family == "CustomDevstate":
             out.append(f"devstate change Custom:{name} {old or ('UNKNOWN' if name.startswith('DND') else 'NOT_INUSE')}")
@@ -86,6 +93,8 @@ def commands(before: Snapshot, now: Snapshot) -> list[str]:
             out.append(f'database put {family} {name} "{old}"')
     for member in sorted(before.members.keys() | now.members.keys()):
         was, present = before.members.get(member), now.members.get(member)
+        if was is None and gentle:
+            continue
         if was is None:
             out.append(f"queue remove member {member} from operators")
         elif present is None:
@@ -97,9 +106,9 @@ def commands(before: Snapshot, now: Snapshot) -> list[str]:
     return out
 
 
-def put_back(pbx: Pbx, before: Snapshot) -> list[str]:
+def put_back(pbx: Pbx, before: Snapshot, *, gentle: bool = False) -> list[str]:
     """Undo what is left; the commands that were needed (empty when the checks cleaned up behind them)."""
-    needed = commands(before, now(pbx))
+    needed = commands(before, take(pbx), gentle=gentle)
     if needed:
         pbx.asterisk(*needed)
     if "inactive" in pbx.run("systemctl is-active postgresql", check=False):

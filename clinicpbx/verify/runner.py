@@ -40,6 +40,7 @@ WORKERS = 3
 ENOUGH = 12  # people who answer no patients' calls: with fewer, checks that run side by side would need the same ones
 LIMIT = 420.0  # seconds for the whole run; a single wait is far below it
 GRACE = 20.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class WrongUse(ClinicError):  # noqa: N818 - a person's mistake
@@ -114,7 +115,7 @@ def verify(
     began, started = time.monotonic(), dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     notes: tuple[str, ...] = ()
     interrupted = True  # until the run says otherwise
-    with _alone(place), _folder() as folder, Live(console, len(chosen)).progress_of() as live:
+    with _signals(), _alone(place), _folder() as folder, Live(console, len(chosen)).progress_of() as live:
         try:
             before = place.prepare(folder, despite_calls=despite_calls)
         except InUseError:
@@ -124,6 +125,8 @@ def verify(
             results: tuple[Result, ...] = complete(chosen.values(), (), reason)
             interrupted = False
         else:
+            for line in before.recovered:
+                live.progress.console.print(f"a run that was killed had left it undone: {line}", markup=False)
             run = _Run(place, clinic, at, chosen, live, folder, only=only, keep_going=keep_going)
             try:
                 results, interrupted = run.results()
@@ -137,12 +140,34 @@ def verify(
 
 
 def _put_back(place: Place, before: Before, *, killed: bool) -> tuple[str, ...]:
-    """What could not be put back, for the report. Changes that checks left behind are undone silently."""
+    """What could not be put back, for the report. Changes that checks left behind are undone silently.
+
+    From here to the report nothing interrupts: somebody who presses Ctrl-C again wants it to end, not to end badly.
+    """
+    _ignore()
     try:
         place.put_back(before, killed=killed)
     except Exception as error:
         return (f"the PBX could not be left as it was found: {error}",)
     return ()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """A closed terminal, a lost login and an ended session stop a run as Ctrl-C does: the PBX is put back."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore() -> None:
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -208,17 +233,25 @@ class _Run:
         os.close(write)
         interrupted, late = False, False
         stop: Callable[[int, Any], None] = lambda *_: os.killpg(process.pid, signal.SIGINT)  # noqa: E731
-        signal.signal(signal.SIGALRM, stop)
+
+        def too_long(*_: Any) -> None:
+            """First a chance to tidy up, then the end."""
+            stop(0, None)
+            signal.signal(signal.SIGALRM, lambda *_: os.killpg(process.pid, signal.SIGKILL))
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+        signal.signal(signal.SIGALRM, too_long)
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
         began = time.monotonic()
         try:
             self._follow(read)
         except KeyboardInterrupt:
             interrupted = True
+            _ignore()
             self.live.progress.console.print("[yellow]stopping; the PBX is put back as it was[/]")
             stop(0, None)
-            with contextlib.suppress(KeyboardInterrupt):
-                self._follow(read)
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+            self._follow(read)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             late = time.monotonic() - began >= LIMIT

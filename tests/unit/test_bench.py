@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from clinic import synthetic
 from lab import bench
 
 
@@ -26,13 +25,3 @@ def test_each_reading_and_rendering_is_the_first_of_a_program(tmp_path: Path, mo
     monkeypatch.setattr(subprocess, "run", run)
     assert bench._pure_parts(tmp_path / "clinic.yml") == {"loading": 3.0, "rendering": 6.0}
     assert len(programs) == 5
-
-
-def test_a_larger_clinic_is_seen_to_cost_more(tmp_path: Path) -> None:
-    found = {}
-    for people in (20, 2000):
-        file = tmp_path / f"{people}.yml"
-        file.write_text(synthetic.text(people))
-        found[people] = min((bench.first(str(file)) for _ in range(3)), key=lambda times: times["rendering"])
-    assert found[2000]["rendering"] > found[20]["rendering"] > 0
-    assert found[2000]["loading"] > found[20]["loading"] > 0

@@ -108,10 +108,16 @@ def test_forwarding_is_stopped_and_a_killed_run_does_not_lose_it() -> None:
     restore.stop_forwarding(pbx, before)  # type: ignore[arg-type]
     assert sorted(pbx.said[-2:]) == ["database del dnd 4003", "database del forward 4001"]
     pbx.keys = {"trunk/north/disabled": "1"}  # killed here: nothing was put back
-    again = restore.take(pbx)  # type: ignore[arg-type]
-    assert again == before
-    restore.forget(pbx)  # type: ignore[arg-type]
-    assert restore.take(pbx).keys == {"trunk/north/disabled": "1"}  # type: ignore[arg-type]
+    said = restore.recover(pbx)  # type: ignore[arg-type]
+    assert sorted(said) == ['database put dnd 4003 "1"', 'database put forward 4001 "4002"']
+    assert not pbx.files and restore.recover(pbx) == []  # type: ignore[arg-type]
+
+
+def test_what_people_set_during_a_run_stays() -> None:
+    before = restore.Snapshot({"forward/4001": "4002"}, {})
+    now = restore.Snapshot({"forward/4001": "4009", "dnd/4003": "1"}, {"PJSIP/2001": ("Анна", None)})
+    assert restore.commands(before, now, gentle=True) == []
+    assert len(restore.commands(before, now)) == 3, "after a run that was stopped in a check all of it is undone"
 
 
 def test_borrowed_registrations_end_with_the_program_that_took_them(tmp_path: Path) -> None:

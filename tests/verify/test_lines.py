@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -248,6 +249,33 @@ def test_slow_network_is_waited_for(
         assert ways == [primary.name], f"dialled by {ways}"
         evidence(f"8{number[1:]}: only 100 Trying for {seconds(call):.1f} s, then connected by {ways[0]}, dialled once")
         call.hangup()
+
+
+@pytest.mark.check(
+    id="quick-transfer", title="A call that is transferred within two seconds of dialling goes on",
+    proves="case: 3, 9", lab_only=True,
+)  # fmt: skip
+def test_a_quick_transfer_is_not_cut(
+    phones: Phones, pstn: Pstn, clinic: Clinic, primary: Trunk, caller: Person, subscriber: Callable[[Pstn], str],
+    using: Lock, evidence: Evidence, control: Control,
+) -> None:  # fmt: skip
+    """Ensure that what looks after silent providers never touches a call that was answered."""
+    number = subscriber(pstn)
+    colleague = next(p.ext for p in reversed(clinic.people) if p.role is Role.DOCTOR and p.ext != caller.ext)
+    with using(*(t.name for t in enabled(clinic))):
+        pstn.behave(number, "answer", tone=620)
+        phones.behave(colleague, "answer", tone=770)
+        call = phones.call(caller.ext, f"8{number[1:]}", tone=440).wait_answered(4)
+        far = next(c for c in pstn.pool.calls(["pstn"], active=True) if c.info["number"].endswith(number[-10:]))
+        assert call.transfer_blind(colleague, timeout=6)["ok"], "the transfer was refused"
+        took = pstn.pool.stats()["now"] - call.info["times"]["start"]
+        assert took < 2.5, f"the transfer took {took:.1f} s: too slow to prove anything"
+        far.wait_tone(770, 3)
+        time.sleep(3)
+        far.wait_tone(770, 2)
+        evidence(f"transferred to {colleague} {took:.1f} s after dialling; the outside still hears it 3 s later")
+        with control("the one who transferred is not heard any more"):
+            far.wait_tone(440, 0.7)
 
 
 @pytest.mark.check(
