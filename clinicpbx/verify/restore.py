@@ -44,7 +44,7 @@ def take(pbx: Pbx) -> Snapshot:
 
 
 def save(pbx: Pbx, before: Snapshot) -> None:
-    text = json.dumps({"keys": dict(before.keys), "members": dict(before.members)}, ensure_ascii=False)
+    text = json.dumps({"keys": dict(before.keys)}, ensure_ascii=False)
     pbx.run(f"umask 077; cat > {KEPT}.new && mv {KEPT}.new {KEPT}", data=text.encode())
 
 

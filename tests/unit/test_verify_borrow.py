@@ -13,8 +13,10 @@ import pytest
 from clinic.model import Clinic
 from clinicpbx import descriptions
 from clinicpbx.errors import ClinicError
+from clinicpbx.site import Site
 from clinicpbx.verify import borrow, restore
 from clinicpbx.verify.borrow import Borrowed, Contact
+from clinicpbx.verify.place import Before, Place
 from softphone.client import Pool, PoolError
 
 STORED = {
@@ -111,6 +113,18 @@ def test_forwarding_is_stopped_and_a_killed_run_does_not_lose_it() -> None:
     said = restore.recover(pbx)  # type: ignore[arg-type]
     assert sorted(said) == ['database put dnd 4003 "1"', 'database put forward 4001 "4002"']
     assert not pbx.files and restore.recover(pbx) == []  # type: ignore[arg-type]
+
+
+def test_a_dead_pool_does_not_keep_what_people_had_set(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    pbx, done = Machine({}), []
+    monkeypatch.setattr(Place, "connect", lambda _: pbx)
+    monkeypatch.setattr(restore, "put_back", lambda *_, **__: done.append("forwarding") or [])
+    place = Place("case", Path(), clinic, Site(None, Path()), {}, borrows=True)
+    dead = Borrowed(Path("/nonexistent/socket"), "10.77.20.2", {"2001": Contact("sip:2001@10.77.20.32", 17)})
+    monkeypatch.setattr(Pool, "registrations", lambda _: (_ for _ in ()).throw(PoolError("gone")))
+    with pytest.raises(ClinicError, match="not registered again: all: gone"):
+        place.put_back(Before(restore.Snapshot({}, {}), (), 0.0, [], dead))
+    assert done == ["forwarding"]
 
 
 def test_what_people_set_during_a_run_stays() -> None:
