@@ -2,6 +2,7 @@
 
 One lane, in the order of a morning: nobody is logged in yet; the operators log in; five calls keep them busy; the
 next callers overflow. Calls that only wait are begun early and looked at later, so the waits overlap.
+The file is over the usual size because it is one script: each check goes on with the calls of those before it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Outgoing calls: the cheapest provider first, the backup when it fails, and never a second call to a busy person.
 
 The checks that cut a provider off come first: calls from outside, which other checks hold for long, wait for them.
+The file is over the usual size because their order is the point and they share who dials and what is dialled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What the staff do on their telephones: call, transfer, pick up, park, forward, and see each other's lamps."""
+"""What the staff do on their telephones: call, transfer, pick up, park, forward, and see each other's lamps.
+
+The file is over the usual size because it is the list of what a telephone can do, a check each, with the same people.
+"""
 
 from __future__ import annotations
 
