@@ -10,6 +10,7 @@ from pydantic import Field
 from clinic.callflow import CallCentre, Did, Flow, Hours, Prompt
 from clinic.network import Hypervisor, Networks, Uplink
 from clinic.people import Department, Group, Person, Role
+from clinic.toll import Toll
 from clinic.trunks import Emergency, Recording, Trunk
 from clinic.types import Frozen, Range, ServiceClass, Slug
 
@@ -65,6 +66,8 @@ class Clinic(Frozen):
     call_centre: CallCentre
     flows: dict[Slug, Flow] = Field(min_length=1)
     forwarding: Forwarding = Forwarding()
+    toll: Toll = Toll()
+    alerts: tuple[Slug, ...] = Field((), description="Where alerts go; each name's Apprise URL is a secret")
     recording: Recording = Recording()
     hypervisor: Hypervisor
     engineers: tuple[Engineer, ...] = ()

@@ -30,6 +30,9 @@ class Department(Frozen):
     service_class: ServiceClass = Field(description="Class of service unless a person has their own", alias="class")
     group: Extension | None = Field(None, description="Hunt group that rings the whole department")
     record: bool = Field(True, description="Record its external calls")
+    encryption: Literal["offered", "required"] = Field(
+        "offered", description="SIP over TLS and SRTP: offered to its phones, or nothing else accepted"
+    )
 
     model_config = Frozen.model_config | {"populate_by_name": True}
 
@@ -73,6 +76,7 @@ class Person(Frozen):
     specialty: str | None = Field(None, max_length=60, description="A doctor's specialty")
     room: str | None = Field(None, max_length=16)
     service_class: ServiceClass | None = Field(None, alias="class", description="Overrides the department's class")
+    pin_class: ServiceClass | None = Field(None, description="Class reached with a personal PIN, for the exceptions")
     phone: Phone
 
     model_config = Frozen.model_config | {"populate_by_name": True}

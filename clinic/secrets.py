@@ -2,7 +2,8 @@
 
 Names, never values, are what everything else speaks of:
 `sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `db/reports`,
-`phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer).
+`phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer),
+`pin/<ext>` (six digits), `alert/<name>` (an Apprise URL, entered).
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ Generate = Callable[[str], str]
 def generated(clinic: Clinic) -> tuple[str, ...]:
     """Names of the secrets that the toolkit makes itself."""
     people = [name for p in clinic.people for name in (f"sip/{p.ext}", f"provisioning/{p.ext}")]
+    pins = [f"pin/{p.ext}" for p in clinic.people if p.pin_class]
     trunks = [f"lab-trunk/{t.name}" for t in clinic.trunks]
-    return (*people, *trunks, "ami/panel", "db/reports", "phone-admin", SSH_KEY)
+    return (*people, *pins, *trunks, "ami/panel", "db/reports", "phone-admin", SSH_KEY)
 
 
 def entered(clinic: Clinic) -> tuple[str, ...]:
     """Names of the secrets that only the engineer knows; a rehearsal needs none of them."""
-    return (*(f"trunk/{t.name}" for t in clinic.trunks if t.auth == "registration"), "hypervisor/token")
+    trunks = (f"trunk/{t.name}" for t in clinic.trunks if t.auth == "registration")
+    return (*trunks, *(f"alert/{name}" for name in clinic.alerts), "hypervisor/token")
 
 
 def completed(have: Mapping[str, str], clinic: Clinic, generate: Generate) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from clinic.callflow import Did
 from clinic.public import PublicNumber
+from clinic.toll import Tariffs
 from clinic.types import Frozen, Slug
 
 
@@ -28,6 +29,7 @@ class Trunk(Frozen):
     provider: str = Field(description="The company, as on its invoice")
     server: IPv4Address = Field(description="Its SBC; an address, so that calls do not depend on DNS")
     port: Annotated[int, Field(ge=1, le=65_535)] = 5060
+    media: tuple[IPv4Network, ...] = Field((), description="Networks its audio comes from, besides the server")
     auth: Literal["registration", "address"] = Field(description="Digest registration, or known by our address")
     username: str | None = Field(None, pattern=r"^[A-Za-z0-9_.+\-]{1,64}$")
     contacts: Literal["every-uplink", "one"] = Field(
@@ -41,6 +43,7 @@ class Trunk(Frozen):
     )
     answer_codecs: tuple[Literal["alaw", "ulaw", "g722"], ...] = ("alaw", "ulaw")
     enabled: bool = True
+    tariffs: Tariffs = Field(default_factory=dict, description="Price of a minute by zone, in the clinic's currency")
     dids: tuple[Did, ...] = Field(min_length=1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from clinic.mistakes import Finding
 from clinic.model import Clinic
-from clinic.rules import calls, groups, hours, machine, networks, numbering, people, phones, trunks
+from clinic.rules import calls, groups, hours, machine, networks, numbering, people, phones, toll, trunks
 
 Rule = Callable[[Clinic], Iterator[Finding]]
 
@@ -17,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     *phones.RULES,
     *networks.RULES,
     *trunks.RULES,
+    *toll.RULES,
     *hours.RULES,
     *calls.RULES,
     *machine.RULES,

@@ -10,8 +10,8 @@ from clinic.people import Role
 from clinic.rules.common import repeated, unknown
 from clinic.types import ServiceClass
 
-_REFUSED = "international calls are open to nobody"
-_HIGHEST = f"Write {ServiceClass.NATIONAL.value} or less"
+_REFUSED = "no country is open"
+_HIGHEST = f"List the countries in `toll.countries`, or write {ServiceClass.NATIONAL.value} or less"
 
 
 def duplicate_extensions(clinic: Clinic) -> Iterator[Finding]:
@@ -79,12 +79,26 @@ def call_centre_staffed(clinic: Clinic) -> Iterator[Finding]:
 
 def classes_exist(clinic: Clinic) -> Iterator[Finding]:
     """A description must not promise what the dial plan refuses."""
+    abroad = bool(clinic.toll.countries)
     for slug, department in clinic.departments.items():
-        if department.service_class is ServiceClass.INTERNATIONAL:
+        if department.service_class is ServiceClass.INTERNATIONAL and not abroad:
             yield Finding(("departments", slug, "class"), department.service_class.value, _REFUSED, _HIGHEST)
     for i, person in enumerate(clinic.people):
-        if person.service_class is ServiceClass.INTERNATIONAL:
+        if person.service_class is ServiceClass.INTERNATIONAL and not abroad:
             yield Finding(("people", i, "class"), person.service_class.value, _REFUSED, _HIGHEST)
+        if person.pin_class is ServiceClass.INTERNATIONAL and not abroad:
+            yield Finding(("people", i, "pin_class"), person.pin_class.value, _REFUSED, _HIGHEST)
+        elif (
+            person.pin_class
+            and clinic.departments.get(person.department)
+            and (clinic.class_of(person).includes(person.pin_class))
+        ):
+            yield Finding(
+                ("people", i, "pin_class"),
+                person.pin_class.value,
+                "a PIN reaches further than the person's own class",
+                "Remove it, or write a higher class",
+            )
     if not ServiceClass.NATIONAL.includes(clinic.forwarding.highest_class):
         yield Finding(
             ("forwarding", "highest_class"),

@@ -102,10 +102,10 @@ EDITS = {
         "role: doctor, specialty: Педиатр,", "role: operator, class: local,", "people[4].department",
         "operators belong to one department, as the first to call-centre"),
     "department may call abroad": Edit(
-        "class: local", "class: international", "departments.doctors.class", "international calls are open to nobody"),
+        "class: local", "class: international", "departments.doctors.class", "no country is open"),
     "person may call abroad": Edit(
         "role: chief,", "role: chief, class: international,", "people[5].class",
-        "international calls are open to nobody"),
+        "no country is open"),
     "forwarding abroad": Edit(
         "highest_class: mobile", "highest_class: international", "forwarding.highest_class",
         "calls are never forwarded abroad"),
