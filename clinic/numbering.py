@@ -1,19 +1,26 @@
 """Public numbers: what a dialled string means and which class of service it needs.
 
-The dial plan cannot call a library, so `plan()` compiles the country's rules to patterns once, at rendering time, and
-`rank_of()` answers the same question in Python. `phonenumbers` says which 80x codes are free; the table of the others
-is written by hand, because the library knows who may own a number, not what a clinic pays for it, and a test holds
-every pattern against the library.
-Source: Russian numbering plan (Order 508 of the Ministry of Communications) and ITU-T E.164: +7 6xx and +7 7xx are
-Kazakhstan, +7 840 and +7 940 Abkhazia, so "+7 is domestic" is unsafe.
+The dial plan cannot call a library, so `plan()` compiles the rules to patterns once, at rendering time, and `rank_of()`
+answers the same question in Python. Abroad is an allow-list: a number that no rule matches is closed.
+
+Abroad goes by `phonenumbers` alone (`clinic.abroad`). Russia does not: its table is written by hand and wider than the
+library's, because a new area or mobile code missing there would cut patients off, and an unassigned one costs nothing.
+So 3xx, 4xx, 81x to 87x and 9xx are open but for the codes of others; a test holds the table against the library both
+ways. Closed under +7: Abkhazia (840 and 940, which the library takes for Russian), 850 (given to South Ossetia; no
+Russian area has it), 954 (GlobalTel, satellite), 80x other than free-phone, 88x and 89x (no areas), and everything
+of Kazakhstan (6xx, 7xx) other than its own fixed lines and mobiles when KZ is listed.
+Source: Russian numbering plan (Order 508 of the Ministry of Communications), ITU-T E.164.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import phonenumbers
 
+from clinic.abroad import expanded, patterns
 from clinic.trunks import NumberFormat
 from clinic.types import ServiceClass
 
@@ -22,32 +29,42 @@ CLOSED = 9  # a rank no class reaches: premium, shared-cost and unknown destinat
 
 @dataclass(frozen=True, slots=True)
 class DestinationRule:
-    """One dial-plan pattern over E.164 with the rank of the class of service it needs."""
+    """One dial-plan pattern over E.164 with the rank of the class of service it needs and the zone of its tariff.
+
+    `zone` is local, mobile, national or the ISO 3166 code of a country; empty when closed.
+    """
 
     pattern: str
     rank: int
+    zone: str
     meaning: str
 
 
-def plan(area_code: str) -> tuple[DestinationRule, ...]:
-    """Patterns over `+7...`; Asterisk takes the most specific match, so their order carries no meaning."""
-    local, mobile, national, abroad = (
-        c.rank for c in (ServiceClass.LOCAL, ServiceClass.MOBILE, ServiceClass.NATIONAL, ServiceClass.INTERNATIONAL)
-    )
+def plan(area_code: str, countries: Sequence[str] = ()) -> tuple[DestinationRule, ...]:
+    """Patterns over E.164; Asterisk takes the most specific match, so their order carries no meaning.
+
+    `countries` is the allow-list (ISO 3166). ValueError for Russia, which is never abroad, and for unknown ones.
+    """
+    if "RU" in countries:
+        raise ValueError("RU: the clinic's own country is not abroad")
+    local, mobile, national = (c.rank for c in (ServiceClass.LOCAL, ServiceClass.MOBILE, ServiceClass.NATIONAL))
     tail = "X" * (10 - len(area_code))
     rules = [
-        DestinationRule(f"_+7{area_code}{tail}", local, "the clinic's own city"),
-        *(DestinationRule(f"_+7{code}XXXXXXX", local, "free-phone") for code in _free_codes()),
-        DestinationRule("_+780[1-9]XXXXXXX", CLOSED, "premium and shared-cost"),
-        DestinationRule("_+7840XXXXXXX", abroad, "Abkhazia"),
-        DestinationRule("_+7940XXXXXXX", abroad, "Abkhazia, mobile"),
-        DestinationRule("_+7[67]XXXXXXXXX", abroad, "Kazakhstan"),
-        DestinationRule("_+79XXXXXXXXX", mobile, "Russian mobile networks"),
-        DestinationRule("_+7[348]XXXXXXXXX", national, "Russian cities"),
-        DestinationRule("_+[1-689]X!", abroad, "abroad"),
+        DestinationRule(f"_+7{area_code}{tail}", local, "local", "the clinic's own city"),
+        *(DestinationRule(f"_+7{code}XXXXXXX", local, "local", "free-phone") for code in _free_codes()),
+        DestinationRule("_+780XXXXXXXX", CLOSED, "", "premium and shared-cost"),
+        DestinationRule("_+7840XXXXXXX", CLOSED, "", "Abkhazia"),
+        DestinationRule("_+7850XXXXXXX", CLOSED, "", "South Ossetia"),
+        DestinationRule("_+7940XXXXXXX", CLOSED, "", "Abkhazia, mobile"),
+        DestinationRule("_+7954XXXXXXX", CLOSED, "", "satellite"),
+        DestinationRule("_+79XXXXXXXXX", mobile, "mobile", "Russian mobile networks"),
+        DestinationRule("_+7[34]XXXXXXXXX", national, "national", "Russian cities"),
+        DestinationRule("_+78[1-7]XXXXXXXX", national, "national", "Russian cities"),
     ]
     if area_code == "495":
-        rules.append(DestinationRule("_+7499XXXXXXX", local, "Moscow's second code"))
+        rules.append(DestinationRule("_+7499XXXXXXX", local, "local", "Moscow's second code"))
+    abroad = ServiceClass.INTERNATIONAL.rank
+    rules += (DestinationRule(p, abroad, country, "abroad") for country in countries for p in patterns(country))
     return tuple(rules)
 
 
@@ -58,56 +75,41 @@ def _free_codes() -> list[str]:
 
 
 def matches(pattern: str, number: str) -> bool:
-    """Asterisk's pattern language, as far as `plan` uses it (X, sets and a trailing `!`)."""
-    i, body = 0, pattern.removeprefix("_")
-    n = 0
+    """Asterisk's pattern language, as far as `plan` uses it (X, Z, N and sets)."""
+    allowed = _positions(pattern)
+    return len(allowed) == len(number) and all(n in digits for n, digits in zip(number, allowed, strict=True))
+
+
+@cache
+def _positions(pattern: str) -> tuple[str, ...]:
+    """The characters each position allows."""
+    out, i, body = [], 0, pattern.removeprefix("_")
+    named = {"X": "0123456789", "Z": "123456789", "N": "23456789"}
     while i < len(body):
-        if body[i] == "!":
-            return True
-        if n >= len(number):
-            return False
-        if body[i] == "[":
-            end = body.index("]", i)
-            allowed = _expand(body[i + 1 : end])
-            i = end
-        else:
-            allowed = "0123456789" if body[i] == "X" else body[i]
-        if number[n] not in allowed:
-            return False
-        i, n = i + 1, n + 1
-    return n == len(number)
-
-
-def _expand(chars: str) -> str:
-    out, i = "", 0
-    while i < len(chars):
-        if chars[i + 1 : i + 2] == "-":
-            out += "".join(chr(c) for c in range(ord(chars[i]), ord(chars[i + 2]) + 1))
-            i += 3
-        else:
-            out, i = out + chars[i], i + 1
-    return out
+        end = body.index("]", i) if body[i] == "[" else i
+        out.append(expanded(body[i + 1 : end]) if end > i else named.get(body[i], body[i]))
+        i = end + 1
+    return tuple(out)
 
 
 def specificity(pattern: str) -> tuple[int, ...]:
     """Per position the number of characters it allows; the smaller tuple is Asterisk's better match."""
-    out: list[int] = []
-    i, body = 0, pattern.removeprefix("_")
-    while i < len(body):
-        if body[i] == "[":
-            end = body.index("]", i)
-            out.append(len(_expand(body[i + 1 : end])))
-            i = end
-        else:
-            out.append({"X": 10, "!": 100}.get(body[i], 1))
-        i += 1
-    return tuple(out)
+    return tuple(len(digits) for digits in _positions(pattern))
 
 
-def rank_of(e164: str, area_code: str) -> int:
+def rule_of(e164: str, area_code: str, countries: Sequence[str] = ()) -> DestinationRule | None:
+    """The rule that the dial plan goes by for `e164`; None when none matches, which is closed too."""
+    fitting = [r for r in _plan(area_code, tuple(countries)) if matches(r.pattern, e164)]
+    return min(fitting, key=lambda r: specificity(r.pattern)) if fitting else None
+
+
+_plan = cache(plan)
+
+
+def rank_of(e164: str, area_code: str, countries: Sequence[str] = ()) -> int:
     """Rank of the class of service that `e164` needs; CLOSED when nobody may dial it."""
-    fitting = [r for r in plan(area_code) if matches(r.pattern, e164)]
-    return min(fitting, key=lambda r: specificity(r.pattern)).rank if fitting else CLOSED
+    rule = rule_of(e164, area_code, countries)
+    return rule.rank if rule else CLOSED
 
 
 def spellings(e164: str) -> tuple[str, ...]:
