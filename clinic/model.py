@@ -13,6 +13,7 @@ from clinic.people import Department, Group, Person, Role
 from clinic.toll import Toll
 from clinic.trunks import Emergency, Recording, Trunk
 from clinic.types import Frozen, Range, ServiceClass, Slug
+from clinic.updates import Updates
 
 
 class Numbering(Frozen):
@@ -69,6 +70,7 @@ class Clinic(Frozen):
     toll: Toll = Toll()
     alerts: tuple[Slug, ...] = Field((), description="Where alerts go; each name's Apprise URL is a secret")
     recording: Recording = Recording()
+    updates: Updates = Updates()
     hypervisor: Hypervisor
     engineers: tuple[Engineer, ...] = ()
 

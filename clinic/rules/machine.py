@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import math
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ BYTES_PER_SECOND = 16_000
 # A channel is busy this long on an ordinary day: the case's 2,000 calls of 3 minutes on 30 channels are 3.3 h.
 BUSY_HOURS = 3.0
 GIB = 1024**3
+ROUND_THE_CLOCK = 23  # hours
 
 
 def recordings_gib(clinic: Clinic) -> int:
@@ -95,6 +97,19 @@ def engineers_keys(clinic: Clinic) -> Iterator[Finding]:
             )
 
 
+def updates_at_night(clinic: Clinic) -> Iterator[Finding]:
+    """Hours around the clock have no night, and say nothing about when it is quiet."""
+    at = dt.time.fromisoformat(clinic.updates.at)
+    for slug, hours in clinic.hours.items():
+        times = [*hours.week.values(), *hours.short_days.values()]
+        if any(o.start <= at < o.end and (o.end.hour - o.start.hour) < ROUND_THE_CLOCK for o in times):
+            yield Finding(
+                ("updates", "at"), clinic.updates.at, f"the clinic is open then, by the hours `{slug}`",
+                "Choose an hour at which nobody calls, as 03:30", "hours",
+            )  # fmt: skip
+            return
+
+
 def _whole(key: str) -> bool:
     """Whether the blob is base64 and names its own type, as RFC 4253 section 6.6 lays it out."""
     kind, encoded = key.split()[:2]
@@ -108,4 +123,4 @@ def _whole(key: str) -> bool:
     )
 
 
-RULES = (recordings_fit, one_card_per_network, card_macs, tags_once, engineers_keys)
+RULES = (recordings_fit, one_card_per_network, card_macs, tags_once, engineers_keys, updates_at_night)

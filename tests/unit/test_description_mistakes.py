@@ -321,6 +321,19 @@ EDITS = {
     "damaged engineer's key": Edit(
         "engineers: []", "engineers: [{name: ivanov, ssh_key: ssh-ed25519 AAAA}]", "engineers[0].ssh_key",
         "the public key is damaged"),
+    # updates
+    "updates while the clinic is open": Edit(
+        "engineers: []", 'updates: {at: "10:00"}\nengineers: []', "updates.at",
+        "the clinic is open then, by the hours `clinic`", at="10:00"),
+    "updates at no time": Edit(
+        "engineers: []", "updates: {at: 3 am}\nengineers: []", "updates.at", 'a time of day is written "HH:MM"',
+        at="3 am"),
+    "mirror with a password": Edit(
+        "engineers: []", "updates: {mirror: 'http://u:p@mirror.invalid/'}\nengineers: []", "updates.mirror",
+        "the description holds no password, so a mirror has none", at="mirror.invalid"),
+    "mirror that is no address": Edit(
+        "engineers: []", "updates: {mirror: mirror.invalid/security}\nengineers: []", "updates.mirror",
+        "a mirror is an http or https address", at="mirror.invalid"),
     # the file itself
     "unknown key": Edit(PERSON, PERSON.replace("room:", "rom:"), "people[4].rom", "no such key here"),
     "missing key": Edit("timezone: Europe/Moscow\n", "", "timezone", "the key `timezone` is required", at="# yaml"),
