@@ -121,6 +121,8 @@ class _Reader:
             return one_of(DIGITS)
         if self._took("["):
             inside, _, _ = self.text[self.at :].partition("]")
+            if not inside or set(inside) - {*DIGITS, "-"}:
+                raise self._unknown()
             self.at += len(inside)
             self._expect("]")
             return one_of(expanded(inside))
@@ -135,9 +137,11 @@ class _Reader:
         if not self._took("{"):
             return atom
         counts, _, _ = self.text[self.at :].partition("}")
+        least, comma, most = counts.partition(",")
+        if not least.isdigit() or (comma and not most.isdigit()):  # `{2,}` has no end, which no number is
+            raise self._unknown()
         self.at += len(counts)
         self._expect("}")
-        least, _, most = counts.partition(",")
         return repeated(atom, int(least), int(most or least))
 
     def _took(self, what: str) -> bool:

@@ -4,11 +4,12 @@ The dial plan cannot call a library, so `plan()` compiles the rules to patterns 
 answers the same question in Python. Abroad is an allow-list: a number that no rule matches is closed.
 
 Abroad goes by `phonenumbers` alone (`clinic.abroad`). Russia does not: its table is written by hand and wider than the
-library's, because a new area or mobile code missing there would cut patients off, and an unassigned one costs nothing.
-So 3xx, 4xx, 81x to 87x and 9xx are open but for the codes of others; a test holds the table against the library both
-ways. Closed under +7: Abkhazia (840 and 940, which the library takes for Russian), 850 (given to South Ossetia; no
-Russian area has it), 954 (GlobalTel, satellite), 80x other than free-phone, 88x and 89x (no areas), and everything
-of Kazakhstan (6xx, 7xx) other than its own fixed lines and mobiles when KZ is listed.
+library's, because a new area or mobile code missing there would cut patients off, while no provider connects one that
+nobody has. So 3xx, 4xx, 81x to 87x and 9xx are open but for the codes of others, and a test holds the table against
+the library both ways. Closed under +7: Abkhazia (840 and 940, which the library takes for Russian), 850 (South Ossetia;
+no Russian area has it), 810 (reads as the international prefix), 954 (GlobalTel, satellite), 80x other than free-phone,
+88x and 89x (no areas), and of Kazakhstan (6xx, 7xx) all but its fixed lines and mobiles when KZ is listed.
+Known limit: South Ossetia's mobiles lie within a Russian operator's codes, where no code tells them apart.
 Source: Russian numbering plan (Order 508 of the Ministry of Communications), ITU-T E.164.
 """
 
@@ -53,6 +54,7 @@ def plan(area_code: str, countries: Sequence[str] = ()) -> tuple[DestinationRule
         DestinationRule(f"_+7{area_code}{tail}", local, "local", "the clinic's own city"),
         *(DestinationRule(f"_+7{code}XXXXXXX", local, "local", "free-phone") for code in _free_codes()),
         DestinationRule("_+780XXXXXXXX", CLOSED, "", "premium and shared-cost"),
+        DestinationRule("_+7810XXXXXXX", CLOSED, "", "the international prefix"),
         DestinationRule("_+7840XXXXXXX", CLOSED, "", "Abkhazia"),
         DestinationRule("_+7850XXXXXXX", CLOSED, "", "South Ossetia"),
         DestinationRule("_+7940XXXXXXX", CLOSED, "", "Abkhazia, mobile"),

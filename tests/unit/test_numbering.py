@@ -3,7 +3,7 @@
 import phonenumbers
 import pytest
 
-from clinic.numbering import CLOSED, plan, rank_of, spellings, written_as
+from clinic.numbering import CLOSED, matches, plan, rank_of, rule_of, specificity, spellings, written_as
 from clinic.public import normalise
 from clinic.trunks import NumberFormat
 from clinic.types import ServiceClass
@@ -47,11 +47,97 @@ def test_every_plus_seven_code_that_belongs_to_another_country_is_abroad() -> No
             assert rank_of(number, "495") == CLOSED, number
 
 
-def test_every_mobile_code_of_the_library_is_mobile_here() -> None:
-    for code in range(900, 1000):
-        parsed = phonenumbers.parse(f"+7{code}2345678")
-        if phonenumbers.is_valid_number(parsed) and phonenumbers.region_code_for_number(parsed) == "RU":
-            assert rank_of(f"+7{code}2345678", "495") == (CLOSED if code in (940, 954) else MOBILE)
+def of_russia(code: int) -> bool:
+    """Whether the library has fixed lines or mobiles of Russia in any part of this code."""
+    kinds = phonenumbers.PhoneNumberType
+    tries = (phonenumbers.parse(f"+7{code}{rest}") for rest in ("2345678", "0505555", "9999999"))
+    usual = (kinds.FIXED_LINE, kinds.MOBILE, kinds.FIXED_LINE_OR_MOBILE)
+    return any(phonenumbers.region_code_for_number(n) == "RU" and phonenumbers.number_type(n) in usual for n in tries)
+
+
+def test_every_russian_code_of_the_library_is_open_but_the_two_of_abkhazia_and_the_satellite() -> None:
+    for code in filter(of_russia, range(300, 1000)):
+        wanted = CLOSED if code in (840, 940, 954) else MOBILE if code >= 900 else NATIONAL
+        assert rank_of(f"+7{code}2345678", "8126") == wanted, code
+
+
+def test_codes_open_here_that_the_library_does_not_know_are_these() -> None:
+    """Unassigned areas of 3xx, 4xx and 81x-87x: a new one works on its first day. Of 80x free-phone only."""
+    extra = {c for c in range(300, 1000) if rank_of(f"+7{c}2345678", "495") < CLOSED and not of_russia(c)}
+    areas = {*range(300, 500), *range(811, 880)} - {840, 850}
+    assert extra <= {800, 804} | areas
+    assert {354, 858, 859} <= extra
+
+
+@pytest.mark.parametrize(
+    ("number", "rank", "zone"),
+    [
+        ("+74951234567", LOCAL, "local"),
+        ("+78002000600", LOCAL, "local"),
+        ("+79161234567", MOBILE, "mobile"),
+        ("+78123334455", NATIONAL, "national"),
+        ("+77012345678", ABROAD, "KZ"),
+        ("+77272345678", ABROAD, "KZ"),
+        ("+77512345678", CLOSED, ""),
+        ("+76001234567", CLOSED, ""),
+        ("+78401234567", CLOSED, ""),
+        ("+78501234567", CLOSED, ""),
+        ("+79401234567", CLOSED, ""),
+        ("+79541234567", CLOSED, ""),
+        ("+78081234567", CLOSED, ""),
+        ("+78101234567", CLOSED, ""),
+        ("+78801234567", CLOSED, ""),
+        ("+78901234567", CLOSED, ""),
+        ("+375291234567", ABROAD, "BY"),
+        ("+3759021234567", CLOSED, ""),
+        ("+442071838750", CLOSED, ""),
+        ("+881612345678", CLOSED, ""),
+        ("+7916123456", CLOSED, ""),
+        ("+791612345678", CLOSED, ""),
+        ("+37529123456", CLOSED, ""),
+        ("+3752912345678", CLOSED, ""),
+        ("+7112", CLOSED, ""),
+        ("+", CLOSED, ""),
+    ],
+)
+def test_destination_has_its_zone(number: str, rank: int, zone: str) -> None:
+    rule = rule_of(number, "495", ("BY", "KZ"))
+    assert ((rule.rank, rule.zone) if rule else (CLOSED, "")) == (rank, zone)
+    assert rank_of(number, "495", ("BY", "KZ")) == rank
+
+
+def test_zone_is_empty_exactly_when_the_destination_is_closed() -> None:
+    assert all((rule.zone == "") == (rule.rank == CLOSED) for rule in plan("495", ("BY", "KZ", "AM")))
+
+
+def test_own_country_is_not_abroad() -> None:
+    with pytest.raises(ValueError, match="RU"):
+        plan("495", ("RU",))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number", "fits", "order"),
+    [
+        ("_+7[13-5]X", "+735", True, (1, 1, 4, 10)),
+        ("_+7[13-5]X", "+725", False, (1, 1, 4, 10)),
+        ("_+7ZN", "+712", True, (1, 1, 9, 8)),
+        ("_+7ZN", "+702", False, (1, 1, 9, 8)),
+        ("_+7ZN", "+711", False, (1, 1, 9, 8)),
+        ("_+7ZN", "+7122", False, (1, 1, 9, 8)),
+    ],
+)
+def test_pattern_is_read_as_asterisk_reads_it(pattern: str, number: str, fits: bool, order: tuple[int, ...]) -> None:
+    assert matches(pattern, number) is fits
+    assert specificity(pattern) == order
+
+
+def test_no_number_has_two_best_rules() -> None:
+    """Equal rules would leave it to Asterisk which one counts."""
+    for area in ("495", "812", "3432"):
+        rules = plan(area, ("KZ",))
+        for code in range(1000):
+            fitting = [specificity(r.pattern) for r in rules if matches(r.pattern, f"+7{code:03}2345678")]
+            assert len(fitting) == len(set(fitting)), code
 
 
 @pytest.mark.parametrize("area", ["495", "812", "3432"])
