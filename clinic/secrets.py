@@ -3,7 +3,7 @@
 Names, never values, are what everything else speaks of:
 `sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `db/reports`,
 `phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer),
-`pin/<ext>` (six digits), `alert/<name>` (an Apprise URL, entered).
+`pin/<ext>` (eight digits), `alert/<name>` (an Apprise URL, entered).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ RESTART_REMEDY = (
     "The new configuration is live, but Asterisk keeps these addresses until it restarts, which ends calls."
     " Remedy: clinicpbx deploy CLINIC --restart-asterisk, when no call is up"
 )
-_SECRET = re.compile(r"^(\s*(?:password|secret)\s*=\s*).*$", re.M)
+_SECRET = re.compile(r"^(\s*(?:password|secret)\s*=\s*|exten => \d+,1,Return\(\d:)(?=.).*$", re.M)
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,13 @@ class Store:
 
 
 def generate(name: str) -> str:
-    """A new value for a secret of this name: an SSH key, a PIN of six digits, or 24 letters and digits."""
+    """A new value for a secret of this name: an SSH key, a PIN of eight digits, or 24 letters and digits."""
     if name == names.SSH_KEY:
         key = Ed25519PrivateKey.generate()
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
         return key.private_bytes(*form).decode()
     if name.startswith("pin/"):
-        return f"{random.randbelow(900_000) + 100_000}"
+        return "".join(random.choice(string.digits) for _ in range(8))
     return "".join(random.choice(ALPHABET) for _ in range(LENGTH))
 
 

@@ -23,6 +23,7 @@ from clinic.people import Group, Person, Role
 from clinic.rendering.legs import legs
 from clinic.rendering.modules import MODULES
 from clinic.rendering.records import CDR_COLUMNS, CEL_COLUMNS
+from clinic.rendering.toll import counted
 from clinic.types import ServiceClass
 
 RECORDINGS = "/var/spool/asterisk/recordings"
@@ -104,6 +105,8 @@ def _values(clinic: Clinic, secrets: Mapping[str, str]) -> dict[str, object]:
         "classes": usable,
         "closed": CLOSED,
         "destinations": plan(clinic.numbering.area_code, clinic.toll.countries),
+        "abroad_rank": ServiceClass.INTERNATIONAL.rank,
+        "toll": counted(clinic),
         "dialled_as": dialled_as,
         "spellings": spellings,
         "known_spellings": {t.name: {s for d in t.dids for s in spellings(d.number)} for t in clinic.trunks},

@@ -22,7 +22,7 @@ _SIP = (
 )  # fmt: skip
 _CALLS = (
     "app_dial", "app_queue", "app_playback", "app_echo", "app_mixmonitor", "app_cdr", "app_celgenuserevent",
-    "app_directed_pickup", "app_originate", "app_softhangup", "app_stack",
+    "app_db", "app_directed_pickup", "app_originate", "app_read", "app_softhangup", "app_stack",
     "app_exec", "app_verbose", "app_senddtmf", "res_parking",
     "bridge_builtin_features",
     "bridge_builtin_interval_features", "bridge_holding", "bridge_native_rtp", "bridge_simple", "bridge_softmix",
@@ -30,10 +30,10 @@ _CALLS = (
 )  # fmt: skip
 _FUNCTIONS = (
     "func_callerid", "func_cdr", "func_channel", "func_cut", "func_db", "func_devstate", "func_dialplan", "func_global",
-    "func_groupcount", "func_hangupcause", "func_logic", "func_math", "func_pjsip_contact", "func_pjsip_endpoint",
-    "func_strings", "func_timeout", "func_sprintf",
+    "func_groupcount", "func_hangupcause", "func_lock", "func_logic", "func_math", "func_pjsip_contact",
+    "func_pjsip_endpoint", "func_strings", "func_timeout", "func_sprintf",
 )  # fmt: skip
-_RECORDS = ("res_cdrel_custom", "cdr_custom", "cel_custom")
+_RECORDS = ("res_cdrel_custom", "cdr_custom", "cel_custom", "res_security_log")
 _MEDIA = (
     "codec_alaw", "codec_ulaw", "codec_g722", "codec_gsm", "codec_resample", "codec_a_mu", "format_pcm", "format_wav",
     "format_wav_gsm", "format_gsm", "format_sln",

@@ -16,13 +16,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from clinic import vm
-from clinic.secrets import SSH_KEY
-from clinicpbx import inventory
-from clinicpbx.connection import no_delay, stream
+from clinicpbx.connection import stream
 from clinicpbx.errors import ClinicError
 from clinicpbx.generation import RESTART_REMEDY, differing, refusal, unmoved
 from clinicpbx.generation import diff as text_diff
+from clinicpbx.login import login
 
 HOME = "/var/lib/clinicpbx/generations"
 PROGRAM = "sudo -n /usr/local/sbin/clinic-generation"
@@ -46,7 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command("list")
 def list_(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
     """Generations on the PBX, newest first, and which one is live."""
-    with closing(_connect(clinic, at)) as client:
+    with closing(login(clinic, at)) as client:
         found = _ask(client, "list")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -62,7 +60,7 @@ def list_(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
 @app.command()
 def diff(one: Digest, other: Digest, clinic: ClinicName, at: At = "") -> None:
     """What changes from one generation to the other, passwords hidden. Exit 1 when they differ, as diff does."""
-    with closing(_connect(clinic, at)) as client:
+    with closing(login(clinic, at)) as client:
         known = _ask(client, "list")
         old, new = resolve(one, known), resolve(other, known)
         changed = differing(_ask(client, f"files {old}"), _ask(client, f"files {new}"))
@@ -80,7 +78,7 @@ def diff(one: Digest, other: Digest, clinic: ClinicName, at: At = "") -> None:
 @app.command()
 def switch(digest: Digest, clinic: ClinicName, at: At = "") -> None:
     """Make a kept generation live again: one rename and a reload; calls go on."""
-    with closing(_connect(clinic, at)) as client:
+    with closing(login(clinic, at)) as client:
         wanted = resolve(digest, _ask(client, "list"))
         answer = _ask(client, f"switch {wanted}")
     before = (answer["before"] or "none")[:SHORT]
@@ -102,26 +100,6 @@ def resolve(text: str, known: dict[str, Any]) -> str:
         what = "several generations begin" if found else "no generation begins"
         raise ClinicError(f"On the PBX {what} with {text!r}.", remedy="clinicpbx generations list CLINIC")
     return found[0]
-
-
-def _connect(clinic: str, at: str) -> paramiko.SSHClient:
-    night = inventory.night(clinic, at)
-    client = paramiko.SSHClient()
-    known, address = night.site.known_hosts, str(night.clinic.networks.management.pbx)
-    if known.exists():
-        client.load_host_keys(str(known))
-    client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    key = paramiko.Ed25519Key.from_private_key(io.StringIO(night.secrets[SSH_KEY]))
-    try:
-        client.connect(address, username=vm.USER, pkey=key, look_for_keys=False, allow_agent=False, timeout=10)
-    except (OSError, paramiko.SSHException) as error:
-        client.close()
-        raise ClinicError(
-            f"The PBX at {address} does not take our login: {error}",
-            remedy=f"is it deployed (clinicpbx deploy {clinic})? its host key is pinned in {known}",
-        ) from None
-    no_delay(client)
-    return client
 
 
 def _ask(client: paramiko.SSHClient, verb: str) -> Any:

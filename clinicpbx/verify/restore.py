@@ -15,7 +15,9 @@ from clinicpbx.verify.pbx import Pbx
 
 KEPT = "/var/lib/clinicpbx/verification.json"
 """On the PBX while a run goes on that changed what people had set; left behind only by one that was killed."""
-FAMILIES = ("clock", "dnd", "forward", "trunk", "recording", "CustomDevstate")
+FAMILIES = ("clock", "dnd", "forward", "trunk", "recording", "toll", "CustomDevstate")
+SPENT = ("money/", "seconds/", "day")
+"""Below `toll`: what real calls cost meanwhile must not be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def commands(before: Snapshot, now: Snapshot, *, gentle: bool = False) -> list[s
         old, new = before.keys.get(key), now.keys.get(key)
         family, _, name = key.partition("/")
         if old == new or (gentle and new is not None and family in ("dnd", "forward", "CustomDevstate")):
+            continue
+        if gentle and family == "toll" and name.startswith(SPENT):
             continue
         if family == "CustomDevstate":
             out.append(f"devstate change Custom:{name} {old or ('UNKNOWN' if name.startswith('DND') else 'NOT_INUSE')}")

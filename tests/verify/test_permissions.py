@@ -20,8 +20,8 @@ from softphone.client import PoolError
 
 pytestmark = pytest.mark.lane("lines")
 Lock = Callable[..., contextlib.AbstractContextManager[None]]
-ABROAD = (*FICTIONAL, "87012345678", "88091234567")
-"""Great Britain in both spellings, Kazakhstan behind +7, a premium number."""
+ABROAD = (*FICTIONAL, "88402345678", "88091234567")
+"""Great Britain in both spellings, Abkhazia behind +7, a premium number."""
 
 
 def people_by_class(clinic: Clinic) -> dict[ServiceClass, Person]:
@@ -33,7 +33,7 @@ def people_by_class(clinic: Clinic) -> dict[ServiceClass, Person]:
 
 
 @pytest.mark.check(
-    id="international", title="International and premium calls are refused to everyone",
+    id="international", title="Countries that are not listed, and premium numbers, are refused to everyone",
     proves="case: 2",
 )  # fmt: skip
 def test_international_is_refused_to_everyone(
@@ -45,7 +45,9 @@ def test_international_is_refused_to_everyone(
     evidence: Evidence,
     control: Control,
 ) -> None:
-    """Ensure that no class of service reaches a foreign or a premium number."""
+    """Ensure that no class of service reaches a closed country or a premium number."""
+    if "GB" in clinic.toll.countries:
+        pytest.skip("clinic.yml: toll.countries opens the only country whose numbers are nobody's")
     people = people_by_class(clinic)
     numbers = ABROAD if subscribers else FICTIONAL  # at a real clinic a refusal that fails must disturb nobody
     best = people[max(people, key=lambda c: c.rank)]
