@@ -11,7 +11,7 @@ difference are exact there, and the tree is written out as patterns without over
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, reduce
 
@@ -76,9 +76,9 @@ def followed(a: Set, b: Set) -> Set:
     return union(b, rest) if a.ends else rest
 
 
-def one_of(digits: Iterable[str]) -> Set:
-    allowed = set(digits)
-    return _made(False, tuple(EMPTY_STRING if d in allowed else None for d in DIGITS))
+@cache
+def one_of(digits: str) -> Set:
+    return _made(False, tuple(EMPTY_STRING if d in digits else None for d in DIGITS))
 
 
 def repeated(what: Set, least: int, most: int) -> Set:
