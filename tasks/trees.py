@@ -23,6 +23,11 @@ SHOWN = 1 << 16
 preview: list[str] = []
 """Diffs of a dry run, in order; the CLI prints them."""
 
+CHECKED = (
+    'umask 077; NEW=$(mktemp -d /run/clinicpbx-XXXXXX) && trap \'rm -rf "$NEW" "$NEW.tar"\' EXIT && '
+    'cat >"$NEW.tar" && tar -C "$NEW" -xf "$NEW.tar" && ( {check} ) && '
+    '{extract} --file="$NEW.tar"'
+)
 _LOOK = """
 import grp,hashlib,json,os,pwd,sys
 out={}
@@ -65,9 +70,12 @@ class Found(FactBase[dict[str, list[str]]]):
 
 
 @operation()
-def tree(wanted: Tree, then: Sequence[str] = ()) -> Generator[FunctionCommand | StringCommand, None, None]:
+def tree(
+    wanted: Tree, then: Sequence[str] = (), check: str = ""
+) -> Generator[FunctionCommand | StringCommand, None, None]:
     """Make the files be as wanted. Directories that are missing are made, root's and 755.
 
+    `check`: a shell command that must end with 0 before anything is replaced; what changes lies below $NEW then.
     `then`: shell commands that make the running system take what changed; they run only when something did. A mark on
     the machine stands until all of them have: a run cut short in between is completed by the next.
     """
@@ -84,6 +92,8 @@ def tree(wanted: Tree, then: Sequence[str] = ()) -> Generator[FunctionCommand | 
     begin = f"mkdir -p {HOME} && touch {mark} && " if then else ""
     if changed:
         extract = "tar --extract --directory=/ --same-owner --preserve-permissions"
+        if check:
+            extract = CHECKED.format(check=check, extract=extract)
         yield FunctionCommand(_send, (pack(changed), begin + extract), {})
     for command in then:
         yield StringCommand(command)
