@@ -1,7 +1,7 @@
 """One night's run, in order. Rehearse it with `clinicpbx deploy case`, or `pyinfra inventory/case.py deploy.py`."""
 
 from clinicpbx.inventory import tonight
-from tasks import asterisk, base, bundle, database, ledger, network, recordings, vm
+from tasks import asterisk, base, bundle, database, fail2ban, ledger, network, recordings, vm
 
 night = tonight()
 
@@ -12,5 +12,6 @@ network.network(night.clinic)
 database.database(night.secrets["db/reports"])
 recordings.recordings(night.clinic)
 asterisk.asterisk(night.generation)
+fail2ban.fail2ban(night.clinic)
 ledger.ledger()
 asterisk.listening(night.restart_asterisk)
