@@ -24,12 +24,12 @@ def _clock(text: str) -> str:
     return text
 
 
+Mirror = Annotated[str, AfterValidator(_mirror), Field(json_schema_extra={"pattern": "^https?://[^@]+$"})]
+Clock = Annotated[str, AfterValidator(_clock), Field(json_schema_extra={"pattern": "^[0-2][0-9]:[0-5][0-9]$"})]
+
+
 class Updates(Frozen):
     """Where Debian's security updates come from and when. Asterisk and the machine are never restarted by them."""
 
-    mirror: Annotated[str, AfterValidator(_mirror), Field(json_schema_extra={"pattern": "^https?://[^@]+$"})] | None = (
-        Field(None, description="A mirror of Debian's security archive, which the PBX must reach by itself")
-    )
-    at: Annotated[str, AfterValidator(_clock), Field(json_schema_extra={"pattern": "^[0-2][0-9]:[0-5][0-9]$"})] = Field(
-        "03:30", description="The clinic's quiet hour, local time"
-    )
+    mirror: Mirror | None = Field(default=None, description="A mirror of Debian's security archive that the PBX can reach")
+    at: Clock = Field(default="03:30", description="The clinic's quiet hour, local time")

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from pyinfra import host, logger
-from pyinfra.api import FactBase, Host, State, StringCommand, deploy, operation
+from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, deploy, operation
 from pyinfra.api.command import FunctionCommand
 
 from clinicpbx.bundle import Bundle
@@ -22,6 +22,13 @@ KEY = "/usr/share/keyrings/clinicpbx-bundle.gpg"
 # An installation that outlived its deploy is waited for (dpkg answers 2 while another holds its lock), and one that was
 # cut short is completed: apt refuses to work before that.
 _COMPLETED = "timeout 600 sh -c 'until dpkg --configure -a; [ $? -ne 2 ]; do sleep 1; done' >/dev/null 2>&1"
+
+# /usr/sbin/policy-rc.d (files/base) lets no package script touch a service while this is there.
+_INSTALLING = "/run/clinicpbx-installing"
+# A deploy asks the bundle alone: no mirror that is away holds it up.
+_BUNDLE_ONLY = "-o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=0"
+# What never changes but with the bundle, whoever else brings newer versions (files/hardening/apt.conf says it to apt).
+_BUNDLE_S_OWN = ("asterisk", "postgresql-17")
 
 # When an installation fails, files that are not what the signed index says are removed: the next run sends them.
 _DAMAGED_DROPPED = (
@@ -41,6 +48,19 @@ class Installed(FactBase[dict[str, str]]):
     def process(self, output: list[str]) -> dict[str, str]:
         rows = [line.split() for line in output]
         return {name: version for status, name, version in rows if status == "installed"}
+
+
+class Newer(FactBase[list[str]]):
+    """Those of the packages whose installed version is newer than the bundle's; asked as `name installed bundle`."""
+
+    default = list
+
+    def command(self, triples: str) -> StringCommand:
+        script = 'while read -r n a b; do if dpkg --compare-versions "$a" gt "$b"; then echo "$n"; fi; done'
+        return StringCommand("printf", "%s", QuoteString(triples), "|", "sh", "-c", QuoteString(script))
+
+    def process(self, output: list[str]) -> list[str]:
+        return [line.strip() for line in output]
 
 
 class Held(FactBase[list[str]]):
@@ -81,25 +101,32 @@ def held(bundle: Bundle) -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
-def installed(bundle: Bundle) -> Generator[StringCommand, None, None]:
-    """Exactly the bundle's versions are installed. Services do not start before their configuration is there."""
+def installed(bundle: Bundle, updates: bool = False) -> Generator[StringCommand, None, None]:
+    """Exactly the bundle's versions are installed. Services do not start before their configuration is there.
+
+    With `updates` from elsewhere a version that is newer already is kept: the bundle takes no security update back.
+    """
     have = host.get_fact(Installed)
     wanted = {p.name: p.version for p in bundle.packages if p.name in bundle.pbx}
+    if updates:
+        other = [n for n, v in sorted(wanted.items()) if have.get(n, v) != v and not n.startswith(_BUNDLE_S_OWN)]
+        triples = "".join(f"{n} {have[n]} {wanted[n]}\n" for n in other)
+        wanted = {n: v for n, v in wanted.items() if n not in (host.get_fact(Newer, triples) if other else ())}
     missing = [f"{name}={version}" for name, version in sorted(wanted.items()) if have.get(name) != version]
     if not missing:
         host.noop("every package is installed")
         return
     preview.extend(f"--- package {item} (has {have.get(item.partition('=')[0], 'none')})" for item in missing)
-    yield StringCommand("printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d")
+    yield StringCommand(f"touch {_INSTALLING}")
     yield StringCommand(_COMPLETED)
-    yield StringCommand("apt-get update -qq")
+    yield StringCommand(f"apt-get update -qq {_BUNDLE_ONLY}")
     options = (
-        "-qq -y --no-install-recommends --allow-downgrades -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0"
-        " -o Dpkg::Options::=--force-unsafe-io"
+        f"-qq -y {_BUNDLE_ONLY} --no-install-recommends --allow-downgrades -o DPkg::Lock::Timeout=300"
+        " -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io"
     )
     yield StringCommand(
         f"DEBIAN_FRONTEND=noninteractive apt-get install {options} {' '.join(map(shlex.quote, missing))};"
-        f" status=$?; rm -f /usr/sbin/policy-rc.d; [ $status = 0 ] || {{ {_DAMAGED_DROPPED}; }}; exit $status"
+        f" status=$?; rm -f {_INSTALLING}; [ $status = 0 ] || {{ {_DAMAGED_DROPPED}; }}; exit $status"
     )
 
 
@@ -142,16 +169,16 @@ class _Tar:
 
 
 @deploy("Packages")
-def bundle(wanted: Bundle) -> None:
-    """Nothing is installed from anywhere else."""
+def bundle(wanted: Bundle, updates: bool = False) -> None:
+    """A deploy installs nothing from anywhere else. `updates`: by night Debian's security archive is asked too."""
     held(name="The bundle is on the PBX", bundle=wanted)
     source = f"deb [signed-by={KEY}] file:{HOME} ./\n"
     tree(
-        name="It is the only source of packages",
+        name="It is the deploy's only source of packages",
         wanted={
             KEY: File(wanted.key.read_bytes()),
             "/etc/apt/sources.list": File(source.encode()),
             "/etc/apt/apt.conf.d/60clinic": File(b'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'),
         },
     )
-    installed(name="Every package has the bundle's version", bundle=wanted)
+    installed(name="Every package has the bundle's version", bundle=wanted, updates=updates)

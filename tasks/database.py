@@ -90,7 +90,7 @@ def database(password: str) -> None:
     tree(
         name="PostgreSQL listens on loopback only and knows who may come",
         wanted={
-            f"{CLUSTER}/conf.d/clinic.conf": File((FILES / "postgresql.conf").read_bytes()),
+            f"{CLUSTER}/conf.d/clinic.conf": File((FILES / "postgresql.conf").read_bytes(), "640", "postgres:postgres"),
             f"{CLUSTER}/pg_hba.conf": File((FILES / "pg_hba.conf").read_bytes(), "640", "postgres:postgres"),
         },
         then=("systemctl is-active -q postgresql@17-main && systemctl reload postgresql@17-main || true",),

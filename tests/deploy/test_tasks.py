@@ -114,10 +114,12 @@ def test_bundle_is_the_only_source_and_installs_before_services_may_start(run: R
     assert pbx.files["/etc/apt/sources.list"][0].decode().split() == [
         "deb", f"[signed-by={bundle.KEY}]", f"file:{bundle.HOME}", "./",
     ]  # fmt: skip
-    order = [n for n, c in enumerate(pbx.commands) for word in ("policy-rc.d &&", "apt-get install") if word in c]
+    words = ("touch /run/clinicpbx-installing", "apt-get install")
+    order = [n for n, c in enumerate(pbx.commands) for word in words if word in c]
     assert order == sorted(order) and len(order) == 2
     install = next(c for c in pbx.commands if "apt-get install" in c)
-    assert "rm -f /usr/sbin/policy-rc.d" in install and "exit $status" in install
+    assert "rm -f /run/clinicpbx-installing" in install and "exit $status" in install
+    assert pbx.files["/usr/sbin/policy-rc.d"][1:] == ("755", "root:root"), "it is there before the first package"
 
 
 def test_only_missing_files_of_the_bundle_are_sent(run: Run, pbx: FakePbx, packages: Bundle) -> None:
