@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,3 +85,21 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     yield found
     if not os.environ.get("CLINICPBX_KEEP_LAB"):
         subprocess.run(["scripts/clean", str(LAB)], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def deployed(case: Case) -> dict[str, object]:
+    """The first deploy, with the PBX cut off from the internet."""
+    return case.json("deploy", str(case.file))
+
+
+@pytest.fixture
+def online(case: Case, deployed: dict[str, object]) -> None:
+    """The PBX's internet is back and its providers know it again."""
+    case.run("lab", "fault", "pbx-internet", "off", "--lab", str(LAB))
+    deadline = time.monotonic() + 40
+    while "Unregistered" in case.asterisk("pjsip show registrations") or "Registered" not in case.asterisk(
+        "pjsip show registrations"
+    ):
+        assert time.monotonic() < deadline, "the trunks did not register after the internet came back"
+        time.sleep(0.5)

@@ -24,12 +24,6 @@ from tests.schema import pve_schema
 REPORTS = ROOT / "reports"
 
 
-@pytest.fixture(scope="module")
-def deployed(case: Case) -> dict[str, object]:
-    """The first deploy, with the PBX cut off from the internet."""
-    return case.json("deploy", str(case.file))
-
-
 def phones() -> Pool:
     return Pool(f"/run/clinicpbx/lab{LAB}/phones/socket")
 
@@ -203,18 +197,6 @@ def test_wrong_hypervisor_address_is_one_clear_paragraph(case: Case) -> None:
     finally:
         state.write_text(kept)
     assert "does not answer at 10.77.10.2:8007" in text and "Remedy:" in text and "Traceback" not in text
-
-
-@pytest.fixture
-def online(case: Case, deployed: dict[str, object]) -> None:
-    """The PBX's internet is back and its providers know it again."""
-    case.run("lab", "fault", "pbx-internet", "off", "--lab", str(LAB))
-    deadline = time.monotonic() + 40
-    while "Unregistered" in case.asterisk("pjsip show registrations") or "Registered" not in case.asterisk(
-        "pjsip show registrations"
-    ):
-        assert time.monotonic() < deadline, "the trunks did not register after the internet came back"
-        time.sleep(0.5)
 
 
 def test_clinic_earns_go_with_real_calls(case: Case, online: None) -> None:
