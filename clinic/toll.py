@@ -40,17 +40,17 @@ Tariffs = dict[Zone, Money]
 class Caps(Frozen):
     """Limits of one person, one trunk or the whole clinic. What is left out is not limited."""
 
-    calls: Annotated[int, Field(ge=0, le=100)] | None = Field(default=None, description="International calls at once")
-    minutes: Annotated[int, Field(ge=0, le=100_000)] | None = Field(default=None, description="International minutes a day")
+    calls: Annotated[int, Field(ge=0, le=100)] | None = Field(default=None, description="Calls abroad at once")
+    minutes: Annotated[int, Field(ge=0, le=100_000)] | None = Field(default=None, description="Minutes abroad a day")
     money: Money | None = Field(default=None, description="Money a day, every call that has a price")
 
 
 class Toll(Frozen):
     """Calls that cost money. Without this section everything abroad stays closed and nothing is counted."""
 
-    countries: tuple[Country, ...] = Field(default=(), description="Allow-list; every other country is closed to everyone")
-    hours: Slug | None = Field(default=None, description="Opening hours outside which calls abroad are refused; always if none")
-    billing_seconds: Annotated[int, Field(ge=1, le=60)] = Field(default=60, description="Step in which providers charge")
+    countries: tuple[Country, ...] = Field(default=(), description="Allow-list; every other country is closed")
+    hours: Slug | None = Field(default=None, description="When calls abroad are open; always if none")
+    billing_seconds: Annotated[int, Field(ge=1, le=60)] = Field(default=60, description="Step providers charge in")
     longest_call_minutes: Annotated[int, Field(ge=1, le=600)] = Field(
         default=60, description="A call that has a price is ended after that"
     )

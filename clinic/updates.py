@@ -31,5 +31,5 @@ Clock = Annotated[str, AfterValidator(_clock), Field(json_schema_extra={"pattern
 class Updates(Frozen):
     """Where Debian's security updates come from and when. Asterisk and the machine are never restarted by them."""
 
-    mirror: Mirror | None = Field(default=None, description="A mirror of Debian's security archive that the PBX can reach")
+    mirror: Mirror | None = Field(default=None, description="A mirror of Debian's security archive")
     at: Clock = Field(default="03:30", description="The clinic's quiet hour, local time")

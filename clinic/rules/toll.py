@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clinic.abroad import patterns
 from clinic.mistakes import Finding
 from clinic.model import Clinic
 from clinic.rules.common import repeated, unknown
@@ -21,6 +22,11 @@ def countries(clinic: Clinic) -> Iterator[Finding]:
             yield Finding(
                 ("toll", "countries", i), code, "the clinic's own country is not abroad", "Remove it from the list"
             )
+        elif not patterns(code):
+            yield Finding(
+                ("toll", "countries", i), code, "it has no numbers that can be told from its neighbours'",
+                "List the country whose calling code it shares",
+            )  # fmt: skip
 
 
 def abroad_is_capped(clinic: Clinic) -> Iterator[Finding]:
@@ -42,7 +48,8 @@ def priced(clinic: Clinic) -> Iterator[Finding]:
     caps = (clinic.toll.person, clinic.toll.trunk, clinic.toll.clinic)
     if all(c.money is None for c in caps) and not clinic.toll.countries:
         return
-    wanted = ("mobile", "national", *clinic.toll.countries)
+    abroad = [c for c in clinic.toll.countries if c != clinic.numbering.country]
+    wanted = ("mobile", "national", *abroad)
     for i, trunk in enumerate(clinic.trunks):
         for zone in wanted:
             if zone not in trunk.tariffs:

@@ -334,6 +334,36 @@ EDITS = {
     "mirror that is no address": Edit(
         "engineers: []", "updates: {mirror: mirror.invalid/security}\nengineers: []", "updates.mirror",
         "a mirror is an http or https address", at="mirror.invalid"),
+    # what calls cost
+    "money without a price": Edit(
+        ", mobile: 2.10, national: 2.80}", ", mobile: 2.10}", "trunks[1]",
+        "money is capped, and this trunk has no price for national", at="  - name: backup"),
+    "price of a closed country": Edit(
+        "national: 2.80}", "national: 2.80, BY: 19}", "trunks[1].tariffs.BY", "a price for a country that is closed",
+        at="BY: 19"),
+    "negative cap": Edit(
+        "toll:\n  person: {money: 300}",
+        "toll:\n  countries: []\n  person: {money: 300, calls: -1}", "toll.person.calls",
+        "the number is 0 or more", at="calls: -1"),
+    "own country abroad": Edit(
+        "  person: {money: 300}\n  clinic: {money: 3000}",
+        "  countries: [RU]\n  person: {money: 1, calls: 1, minutes: 1}\n  clinic: {money: 1, calls: 1, minutes: 1}",
+        "toll.countries[0]", "the clinic's own country is not abroad", at="countries: [RU"),
+    "no such country": Edit(
+        "  person: {money: 300}", "  countries: [XX]\n  person: {money: 300}", "toll.countries[0]",
+        "a country is written as in ISO 3166", at="[XX"),
+    "cap of something else": Edit(
+        "  person: {money: 300}\n  clinic: {money: 3000}",
+        "  countries: []\n  person: {money: 300}\n  clinic: {money: 3000, hours: 1}", "toll.clinic.hours",
+        "no such key here", at="hours: 1"),
+    "hours of calls abroad": Edit(
+        "  person: {money: 300}", "  hours: night\n  person: {money: 300}", "toll.hours", "no such opening hours",
+        at="hours: night"),
+    "PIN that reaches no further": Edit(
+        "role: chief,", "role: chief, pin_class: mobile,", "people[5].pin_class",
+        "a PIN reaches further than the person's own class", at="pin_class: mobile"),
+    "alert told twice": Edit(
+        "alerts: []", "alerts: [mail, mail]", "alerts[1]", "the name already stands in the list", at="mail, mail"),
     # the file itself
     "unknown key": Edit(PERSON, PERSON.replace("room:", "rom:"), "people[4].rom", "no such key here"),
     "missing key": Edit("timezone: Europe/Moscow\n", "", "timezone", "the key `timezone` is required", at="# yaml"),
@@ -391,3 +421,12 @@ def test_only_entry_of_a_section_is_unreadable_without_echoes() -> None:
 def test_values_are_cut_and_stay_on_one_line() -> None:
     (mistake,) = mistakes(GOOD.replace("c0:74:ad:00:00:05", "x" * 500))
     assert len(mistake.value) <= 60
+
+
+def test_an_open_country_needs_every_cap_and_every_price() -> None:
+    text = GOOD.replace("toll:\n  person: {money: 300}", "toll:\n  countries: [BY]\n  person: {money: 300}")
+    assert sorted((m.path, m.rule) for m in mistakes(text)) == [
+        *((f"toll.{who}", f"calls abroad have a cap, and {who}.{what} is missing")
+          for who in ("clinic", "person") for what in ("calls", "minutes")),
+        *((f"trunks[{n}]", "money is capped, and this trunk has no price for BY") for n in (0, 1)),
+    ]  # fmt: skip

@@ -43,7 +43,11 @@ def test_purses_of_today_are_shown_with_their_caps(clinic):
 
 
 def test_a_new_day_empties_purses_and_opens_money_but_not_international(clinic):
-    found = {**fraud.keys(SHOWN), "closed/trunk-north/money": "1795400000", "closed/person-3111/international": "1795400000"}
+    found = {
+        **fraud.keys(SHOWN),
+        "closed/trunk-north/money": "1795400000",
+        "closed/person-3111/international": "1795400000",
+    }
     report = fraud.status(clinic, found, NOON + dt.timedelta(days=1))
     purses = {p["scope"]: p for p in report["purses"]}
     assert purses["clinic"]["money"] == 0 and not purses["trunk-north"]["closed"]
