@@ -35,10 +35,14 @@ def completed(have: Mapping[str, str], clinic: Clinic, generate: Generate) -> di
     return {**{name: generate(name) for name in generated(clinic) if name not in have}, **have}
 
 
-def for_rehearsal(have: Mapping[str, str]) -> dict[str, str]:
-    """The same secrets with the lab's trunk passwords in place of the providers'."""
+def for_rehearsal(have: Mapping[str, str], alerts: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The same secrets with the lab's trunk passwords in place of the providers', and no real person is alerted.
+
+    `alerts`: the lab's own Apprise URLs by target.
+    """
     lab = {name.removeprefix("lab-"): value for name, value in have.items() if name.startswith("lab-trunk/")}
-    return {**have, **lab}
+    kept = {name: value for name, value in have.items() if not name.startswith("alert/")}
+    return {**kept, **lab, **{f"alert/{name}": url for name, url in (alerts or {}).items()}}
 
 
 def explain(name: str) -> str:

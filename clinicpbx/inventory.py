@@ -114,7 +114,7 @@ def night(clinic: str, at: str = "", *, deploying: bool = False, dry: bool = Fal
                 remedy=f"clinicpbx secrets enter {clinic} {missing[0]}",
             )
     stored = store.existing() if not deploying else store.preview(described) if dry else store.ensure(described)
-    found = Night(described, site, site.secrets(stored), restart_asterisk=restart)
+    found = Night(described, site, site.secrets(stored, described.alerts), restart_asterisk=restart)
     if deploying:
         _ = found.bundle
     site.enter()

@@ -11,6 +11,7 @@ from typing import Any
 
 from clinicpbx.errors import ClinicError
 from lab import clean, netns, network, state, topology
+from lab.alerts import AlertsComponent
 from lab.components import Component, Context, HypervisorComponent, machines
 from lab.phones import PhonesComponent
 from lab.plan import LabPlan
@@ -26,7 +27,9 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "losetup": "mount",
 }
-CORE: tuple[Component, ...] = (HypervisorComponent(), ProvidersComponent(), PstnComponent(), PhonesComponent())
+CORE: tuple[Component, ...] = (
+    HypervisorComponent(), ProvidersComponent(), PstnComponent(), AlertsComponent(), PhonesComponent(),
+)  # fmt: skip
 
 
 def up(

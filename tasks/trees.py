@@ -43,11 +43,12 @@ json.dump(out,sys.stdout)
 
 @dataclass(frozen=True)
 class File:
-    """A file as it should be: contents, mode in octal, `owner:group`."""
+    """A file as it should be: contents, mode in octal, `owner:group`. A diff shows nothing of what is `hidden`."""
 
     data: bytes
     mode: str = "644"
     owner: str = "root:root"
+    hidden: bool = False
 
     @property
     def mark(self) -> list[str]:
@@ -126,6 +127,9 @@ def _diff(path: str, found: list[str] | None, file: File) -> Iterator[str]:
         yield f"--- {path}: new file, mode {file.mode}, {file.owner}"
     elif found[1:3] != [file.mode, file.owner]:
         yield f"--- {path}: mode {found[1]} {found[2]} becomes {file.mode} {file.owner}"
+    if file.hidden:
+        yield f"--- {path}: its contents are secret"
+        return
     if len(file.data) > SHOWN or b"\0" in file.data:
         return
     before, after = (found[3] if found else ""), file.data.decode(errors="replace")

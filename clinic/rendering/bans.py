@@ -34,10 +34,11 @@ class Jail:
 
 ASTERISK = ("/var/log/asterisk/security.log", "/var/log/asterisk/messages.log")
 JAILS = (
-    # A wrong password leaves two lines, one in each log: 20 attempts.
-    Jail("sip-auth", "clinic-asterisk-auth", 40, 600, ASTERISK),
-    # An unknown account leaves two lines, and four more when it answers the challenge: 7 to 20 attempts.
-    Jail("sip-scan", "clinic-asterisk-scan", 40, 600, ASTERISK),
+    # A wrong password leaves two lines, one in each log: 30 attempts.
+    Jail("sip-auth", "clinic-asterisk-auth", 60, 600, ASTERISK),
+    # An unknown account leaves two lines, and four more when it answers the challenge: 17 to 50 attempts. A whole
+    # `clinicpbx verify --borrow` leaves 30 from one address.
+    Jail("sip-scan", "clinic-asterisk-scan", 100, 600, ASTERISK),
     Jail(
         "sshd", "sshd[mode=aggressive]", 5, 600,
         more="backend = systemd\njournalmatch = _SYSTEMD_UNIT=ssh.service + _COMM=sshd + _COMM=sshd-session",

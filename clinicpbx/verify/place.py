@@ -68,7 +68,7 @@ class Place:
     @cached_property
     def secrets(self) -> Mapping[str, str]:
         """Every secret by name, as the site has them."""
-        return self.site.secrets(Store(self.clinic_path.parent).existing())
+        return self.site.secrets(Store(self.clinic_path.parent).existing(), self.clinic.alerts)
 
     def connect(self) -> Pbx:
         """A new SSH connection to the PBX: its pinned host key, our own key, from the site's own network."""

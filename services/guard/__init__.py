@@ -1,0 +1,1 @@
+"""The guard: tells people what the PBX's own walls have seen."""

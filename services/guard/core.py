@@ -1,0 +1,169 @@
+"""What is worth telling: lines and keys in, alerts out. Pure: no files, no clock, no network.
+
+Source of the security log's format: main/security_events.c of Asterisk 22. A caller chooses the account's name and the
+call id, so only lines that are as Asterisk writes them for a known account are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+FAILURES = 5
+WINDOW = 60.0
+"""So many failures within so many seconds are no typing mistake."""
+HOUR = 3600.0
+"""Seconds for which one subject is not told of again."""
+GATHER = 300.0
+"""Seconds between two alerts of bans: a scan from a hundred addresses is one message."""
+MOST = 1000
+"""Subjects that are counted at once; the one that was quiet longest is forgotten."""
+SHOWN = 10
+
+_FAILED = re.compile(
+    r"\[(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d{4})\] SECURITY\[\d+\] res_security_log\.c: "
+    r'SecurityEvent="(?:ChallengeResponseFailed|InvalidPassword)",EventTV="[^"]*",Severity="\w+",Service="PJSIP",'
+    r'EventVersion="\d+",AccountID="(?P<account>[\w.+-]{1,64})",SessionID=".*",LocalAddress="IPV[46]/\w+/[^"]*",'
+    r'RemoteAddress="IPV[46]/\w+/(?P<address>[0-9A-Fa-f.:]+)/\d+"'
+    r'(?:,(?!LocalAddress=|RemoteAddress=)\w+="(?:[^"\\]|\\.)*")*'
+)
+_BAN = re.compile(r"(\d{1,12}) ([a-z][a-z0-9-]{0,30}) ([0-9A-Fa-f.:]{2,45}) (-?\d{1,9}) (\d{1,9})")
+_TOLL = re.compile(r"/toll/(?P<kind>closed|full|locked)/(?P<rest>[\w./+-]{1,100})")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A wrong password: epoch second, account, the address it came from."""
+
+    at: float
+    account: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Ban:
+    """What fail2ban did; `seconds` is how long the ban lasts, negative for ever."""
+
+    at: float
+    jail: str
+    address: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something to tell. `kind`: account, address, bans, closed, full, locked, test; `facts` are its words' values."""
+
+    kind: str
+    at: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def failure(line: str) -> Failure | None:
+    """The wrong password that a line of the security log tells of."""
+    if "ChallengeResponseFailed" not in line and "InvalidPassword" not in line:
+        return None
+    found = _FAILED.fullmatch(line)
+    if not found:
+        return None
+    return Failure(datetime.fromisoformat(found["at"]).timestamp(), found["account"], found["address"])
+
+
+def ban(line: str) -> Ban | None:
+    """A line that fail2ban's action `clinic-tell` wrote: epoch, jail, address, seconds, failures."""
+    found = _BAN.fullmatch(line)
+    return Ban(float(found[1]), found[2], found[3], int(found[4])) if found else None
+
+
+@dataclass
+class Subject:
+    """One account or address: its failures of the last minute, and what happened since it was told of.
+
+    `others`: the addresses of an account, the accounts of an address, with their counts.
+    """
+
+    times: list[float] = field(default_factory=list)
+    told: float = 0.0
+    count: int = 0
+    others: dict[str, int] = field(default_factory=dict)
+
+
+class Failures:
+    """Counts wrong passwords by account and by address. `dump` and `load` carry it over a restart."""
+
+    def __init__(self, subjects: Mapping[str, Subject] | None = None) -> None:
+        self.subjects = dict(subjects or {})
+
+    @classmethod
+    def load(cls, data: Mapping[str, Mapping[str, Any]]) -> Failures:
+        return cls({key: Subject(**value) for key, value in data.items()})
+
+    def dump(self) -> dict[str, dict[str, Any]]:
+        return {key: asdict(subject) for key, subject in self.subjects.items()}
+
+    def add(self, one: Failure) -> list[Alert]:
+        """What is to be told now. An address is its own subject only when it tries more than one account."""
+        found = []
+        if said := self._count("account", one.account, one.address, one.at, 1):
+            found.append(said)
+        if said := self._count("address", one.address, one.account, one.at, 2):
+            found.append(said)
+        return found
+
+    def _count(self, kind: str, name: str, other: str, at: float, least: int) -> Alert | None:
+        key = f"{kind} {name}"
+        subject = self.subjects.pop(key, None) or Subject()
+        self.subjects[key] = subject  # last in the order: the first is the one that was quiet longest
+        while len(self.subjects) > MOST:
+            del self.subjects[next(iter(self.subjects))]
+        subject.times = [t for t in (*subject.times, at) if t > at - WINDOW][-FAILURES:]
+        subject.count += 1
+        if other in subject.others or len(subject.others) < SHOWN:
+            subject.others[other] = subject.others.get(other, 0) + 1
+        if len(subject.times) < FAILURES or len(subject.others) < least or at - subject.told < HOUR:
+            return None
+        facts = {"name": name, "count": subject.count, "others": dict(subject.others)}
+        self.subjects[key] = Subject(subject.times, told=at)
+        return Alert(kind, at, facts)
+
+
+class Bans:
+    """Gathers bans: the first is told at once, those of the next minutes together."""
+
+    def __init__(self, told: float = 0.0, waiting: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.told, self.waiting = told, [Ban(**one) for one in waiting]
+
+    def dump(self) -> dict[str, Any]:
+        return {"told": self.told, "waiting": [asdict(one) for one in self.waiting]}
+
+    def add(self, one: Ban) -> None:
+        self.waiting.append(one)
+
+    def due(self, now: float) -> Alert | None:
+        if not self.waiting or now - self.told < GATHER:
+            return None
+        facts = {"bans": [asdict(one) for one in self.waiting[:SHOWN]], "count": len(self.waiting)}
+        self.told, self.waiting = now, []
+        return Alert("bans", now, facts)
+
+
+def closed(keys: Mapping[str, str], told: Mapping[str, float], now: float) -> tuple[list[Alert], dict[str, float]]:
+    """AstDB's `/toll/...` keys and what was told of before -> what is new, and what is told of from now on.
+
+    What is gone is remembered for two days, so that a key seen half-written is not told of twice.
+    """
+    alerts, known = [], {key: at for key, at in told.items() if now - at < 48 * HOUR}
+    for key, value in sorted(keys.items()):
+        found = _TOLL.fullmatch(key)
+        mark = f"{key}={value}"
+        if found and mark not in known:
+            moment, _, detail = value.partition(":")
+            scope, _, what = found["rest"].partition("/")
+            facts = {"scope": scope, "what": what, "detail": detail}
+            alerts.append(Alert(found["kind"], float(moment) if moment.isdigit() else now, facts))
+        if found:
+            known[mark] = now
+    return alerts, known
