@@ -1,7 +1,7 @@
 """One night's run, in order. Rehearse it with `clinicpbx deploy case`, or `pyinfra inventory/case.py deploy.py`."""
 
 from clinicpbx.inventory import tonight
-from tasks import asterisk, base, bundle, database, fail2ban, hardening, ledger, network, recordings, vm
+from tasks import asterisk, base, bundle, database, fail2ban, guard, hardening, ledger, network, recordings, vm
 
 night = tonight()
 
@@ -15,5 +15,6 @@ recordings.recordings(night.clinic)
 asterisk.asterisk(night.generation)
 fail2ban.fail2ban(night.clinic)
 ledger.ledger()
+guard.guard(night.clinic, night.secrets)
 hardening.effective()
 asterisk.listening(night.restart_asterisk)
