@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from clinic.model import Clinic
 
 SSH_KEY = "ssh/deploy"
+RENEWED = ("sip/", "provisioning/", "pin/")
+"""A deploy takes new ones of these to where they are used; keys that machines know each other by stay."""
 Generate = Callable[[str], str]
 
 

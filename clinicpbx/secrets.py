@@ -12,7 +12,7 @@ import os
 import re
 import secrets as random
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -82,6 +82,13 @@ class Store:
         with (self.file.parent / ".secrets.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._save({**self.load(), name: value})
+
+    def renew(self, clinic: Clinic, chosen: Collection[str]) -> None:
+        """New values for these generated secrets; everything else stays as it is."""
+        with (self.file.parent / ".secrets.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            left = {name: value for name, value in self.load().items() if name not in chosen}
+            self._save(names.completed(left, clinic, generate))
 
     def _save(self, values: Mapping[str, str]) -> None:
         text = json.dumps(dict(values), ensure_ascii=False, sort_keys=True).encode()

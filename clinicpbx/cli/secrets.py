@@ -60,6 +60,24 @@ def show(
     typer.echo(have[wanted])
 
 
+@app.command(epilog="Example:  clinicpbx secrets renew case 3111 pin/4002")
+def renew(
+    clinic: ClinicName,
+    wanted: Annotated[list[str], typer.Argument(metavar="NAME...", help="Extensions, or names from `list`")],
+) -> None:
+    """Replace generated secrets that others may know; the next deploy takes the new ones to the PBX."""
+    described = descriptions.read_or_explain(clinic)
+    given = [names.explain(name) for name in wanted]
+    for name in given:
+        if name not in names.generated(described) or not name.startswith(names.RENEWED):
+            raise ClinicError(
+                f"`{name}` is not renewed so.",
+                remedy="an extension, or sip/EXT, pin/EXT or provisioning/EXT; what is entered is replaced by `secrets enter`",
+            )
+    Store(descriptions.find(clinic).parent).renew(described, given)
+    typer.echo(f"{', '.join(given)}: new. Next: clinicpbx deploy {clinic}; a telephone fetches its new password then")
+
+
 @app.command()
 def enter(clinic: ClinicName, name: Annotated[str, typer.Argument(help="trunk/<name> or hypervisor/token")]) -> None:
     """Enter a secret that only you know; it is asked for and not shown."""

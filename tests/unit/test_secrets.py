@@ -248,3 +248,18 @@ def test_trunk_password_is_asked_for_and_not_shown(folder: Path) -> None:
     assert Store(folder).load()[name] == "s3cret-of-the-provider"
     assert "not entered by hand" in str(run.invoke(app, ["enter", str(folder), "sip/2001"]).exception)
     assert "one line" in str(run.invoke(app, ["enter", str(folder), name], input="a;b\na;b\n").exception)
+
+
+def test_what_others_may_know_is_renewed_and_nothing_else(folder: Path) -> None:
+    store = Store(folder)
+    before = store.ensure(load(text(20)))
+    ext = next(name for name in before if name.startswith("sip/")).removeprefix("sip/")
+    result = CliRunner().invoke(app, ["renew", str(folder / "clinic.yml"), ext], catch_exceptions=False)
+    assert result.exit_code == 0
+    after = store.load()
+    assert {name for name in before if after[name] != before[name]} == {f"sip/{ext}"}
+    assert after[f"sip/{ext}"] not in result.output
+    for kept in ("ssh/deploy", "trunk/north", "sip/99999"):
+        with pytest.raises(ClinicError, match="is not renewed so"):
+            CliRunner().invoke(app, ["renew", str(folder / "clinic.yml"), kept], catch_exceptions=False)
+    assert store.load() == after
