@@ -39,8 +39,8 @@ def changed(paths): return max((os.stat(p).st_ctime for p in paths),default=0)
 out=[]
 for unit in json.loads(sys.argv[1]):
     at=show(unit,'ActiveEnterTimestamp').lstrip('@')
-    files=[show(unit,'FragmentPath'),*show(unit,'DropInPaths').split()]
-    if show(unit,'ActiveState')=='active' and at and changed([f for f in files if f])>=int(at)+1: out.append(unit)
+    files=[f for f in show(unit,'DropInPaths').split() if f.startswith('/etc/')]
+    if show(unit,'ActiveState')=='active' and at and changed(files)>=int(at)+1: out.append(unit)
 json.dump(out,sys.stdout)
 """
 
@@ -67,7 +67,7 @@ class Unmet(FactBase[list[int]]):
 
 
 class Pending(FactBase[list[str]]):
-    """Those of the units that run since before their unit file or a drop-in last changed."""
+    """Those of the units that run since before a drop-in of ours last changed."""
 
     default = list
 
@@ -126,7 +126,8 @@ def hardening(clinic: Clinic) -> None:
         name="The audit's rules are the project's",
         wanted={
             "/etc/audit/rules.d/50-clinic.rules": File(_file("audit.rules"), "640"),
-            "/etc/audit/rules.d/99-final.rules": File(_file("audit-final.rules"), "640"),
+            "/etc/audit/clinic-late.rules": File(_file("audit-late.rules"), "640"),
+            "/etc/systemd/system/clinic-audit.service": File(_file("clinic-audit.service")),
             **{f"/etc/systemd/system/{unit}.d/clinic.conf": File(_file("audit-unit.conf")) for unit in AUDIT},
         },
         # once loaded they are immutable: others take effect at the machine's next start
@@ -143,14 +144,17 @@ def hardening(clinic: Clinic) -> None:
 
 @deploy("Hardening")
 def effective() -> None:
-    """Last of all, when everything runs."""
+    """Last of all, when everything runs and what the audit watches is there."""
+    audit = Step("systemctl is-enabled -q clinic-audit", "systemctl enable --quiet --now clinic-audit")
+    steps(name="Recordings and generations are watched by the audit", wanted=[audit])
     pending(name="Changed sandboxes are told", units=("asterisk.service", "postgresql@17-main.service"))
 
 
 def sshd(clinic: Clinic) -> bytes:
     """sshd's drop-in: the toolkit's own user always gets in, so no description locks it out."""
     users = " ".join(dict.fromkeys([USER, *(engineer.name for engineer in clinic.engineers)]))
-    return _file("sshd.conf").replace(b"@users@", users.encode())
+    text = _file("sshd.conf").decode()
+    return text.replace("@users@", users).replace("@management@", str(clinic.networks.management.cidr)).encode()
 
 
 def updates(clinic: Clinic) -> Tree:
@@ -187,6 +191,7 @@ def wanted_steps() -> list[Step]:
         Step('test "$(stat -c %a /etc/clinicpbx)" = 751', "install -d -m 751 /etc/clinicpbx"),
         Step('test "$(stat -c %a /var/lib/postgresql)" = 750', "chmod 750 /var/lib/postgresql"),
         Step('test "$(stat -c %a /etc/ssh/sshd_config)" = 600', "chmod 600 /etc/ssh/sshd_config"),
+        Step('test -z "$(find /etc/cron.* -maxdepth 0 -perm /77)"', "chmod 700 /etc/cron.*"),
         Step("! systemctl is-enabled -q lynis.timer", "systemctl disable --quiet --now lynis.timer"),
     ]
     found += [
@@ -208,6 +213,8 @@ def _machine() -> Tree:
     return {
         "/etc/security/limits.d/clinic.conf": File(_file("limits.conf")),
         "/etc/systemd/system.conf.d/clinic.conf": File(_file("system.conf")),
+        "/etc/issue": File(_file("issue")),
+        "/etc/issue.net": File(_file("issue")),
         "/etc/modprobe.d/clinic.conf": File(_file("modprobe.conf")),
         **{f"/etc/systemd/system/{unit}.d/clinic.conf": File(_file(f"units/{unit}.conf")) for unit in UNITS},
     }

@@ -13,6 +13,8 @@ Status = Literal["passed", "failed", "not-tried"]
 Verdict = Literal["GO", "NO-GO", "PARTIAL"]
 NO_SUBJECT = "clinic.yml: "
 """Begins the reason of a check that the description gives nothing to try: one provider only, so no backup."""
+NO_KERNEL = "the rehearsal's container: "
+"""Begins the reason of a check that needs a kernel of the machine's own. Only a lab's machine may say so."""
 NO_CONTROL = "the check has no control: nothing shows that it can fail"
 
 
@@ -76,7 +78,7 @@ class Verification:
         reasons: dict[str, list[str]] = {}
         for r in self.results:
             missing = r.status == "not-tried" and r.check.mandatory and (self.lab or not r.check.lab_only)
-            if missing and not r.failure.startswith(NO_SUBJECT):
+            if missing and not r.failure.startswith((NO_SUBJECT, NO_KERNEL)):
                 reasons.setdefault(r.failure or "no reason given", []).append(r.check.id)
         for reason, ids in reasons.items():
             lines.append(f"{ids[0] if len(ids) == 1 else f'{len(ids)} checks'} not tried: {reason}")
@@ -95,11 +97,16 @@ class Verification:
 
     @property
     def left_out(self) -> str:
-        """What a reader of a working clinic's verdict must know; empty in a rehearsal."""
+        """What a reader of the verdict must know; empty when all was tried that the description has."""
         count = sum(r.status == "not-tried" and r.check.lab_only for r in self.results)
-        if self.lab or not count:
-            return ""
-        return f"{count} checks break what works or ring strangers: only the rehearsal tries them"
+        ours = [r.check.id for r in self.results if r.status == "not-tried" and r.failure.startswith(NO_KERNEL)]
+        lines = [f"{count} checks break what works or ring strangers: only the rehearsal tries them"]
+        lines = lines if count and not self.lab else []
+        if ours:
+            lines.append(
+                f"{', '.join(ours)} not tried: a container has no kernel of its own; only the clinic's machine has"
+            )
+        return "; ".join(lines)
 
     def count(self, status: Status) -> int:
         return sum(r.status == status for r in self.results)

@@ -23,7 +23,7 @@ from tasks import asterisk, bundle, database, trees
 class FakePbx:
     """Files are `path: (data, mode, owner)`; services are the names of those that run and are enabled.
 
-    `met`: hardening's steps that hold, by number; `former`: units in a former sandbox; `newer`: packages from elsewhere.
+    `met`: numbers of steps that hold; `former`: units in a former sandbox; `newer`: packages from elsewhere.
     """
 
     def __init__(self) -> None:

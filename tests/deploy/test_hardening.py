@@ -65,6 +65,7 @@ def test_former_sandbox_is_told_and_changes_nothing(
 ) -> None:
     pbx.former = ["asterisk.service"]
     with caplog.at_level("WARNING", "pyinfra"):
+        pbx.met = {0}
         assert pbx.run(monkeypatch, (hardening.effective,)) == []
     assert [r.getMessage().strip() for r in caplog.records] == [
         "asterisk.service runs in its former sandbox until its next start"
@@ -95,6 +96,7 @@ def test_toolkit_and_engineers_may_log_in_and_the_toolkit_always(clinic: Clinic)
     people = tuple(Engineer(name=n, ssh_key="ssh-ed25519 AAAA") for n in ("ivanov", "clinic"))
     lines = hardening.sshd(clinic.model_copy(update={"engineers": people})).decode().splitlines()
     assert "AllowUsers clinic ivanov" in lines
+    assert f"PerSourcePenaltyExemptList {clinic.networks.management.cidr}" in lines
 
 
 def test_mirror_is_named_only_by_the_description(clinic: Clinic) -> None:

@@ -58,6 +58,19 @@ def test_what_the_description_does_not_have_does_not_count() -> None:
     assert run(passed(), Result(FAULT, "not-tried", failure="no test telephones")).verdict == "NO-GO"
 
 
+def test_what_a_container_cannot_show_is_told_and_does_not_count_in_a_rehearsal() -> None:
+    audit = Check("audit", "Who read recordings is written down", "case: 2", "walls")
+    untried = Result(
+        audit, "not-tried", failure="the rehearsal's container: the kernel gives its audit to no container"
+    )
+    rehearsal = run(passed(), untried)
+    assert rehearsal.verdict == "GO"
+    assert rehearsal.left_out.startswith("audit not tried: a container"), "a reader must see what nobody tried"
+    assert rehearsal.as_json()["checks"][1]["status"] == "not-tried"
+    assert run(passed(), Result(audit, "not-tried", failure="auditd is not there")).verdict == "NO-GO"
+    assert run(passed(), Result(audit, "failed", failure="nothing was written"), lab=False).verdict == "NO-GO"
+
+
 def test_a_check_that_failed_counts_even_when_it_is_not_mandatory() -> None:
     assert run(passed(), Result(EXTRA, "not-tried", failure="no telephones")).verdict == "GO"
     assert run(passed(), Result(EXTRA, "failed", failure="no audio")).verdict == "NO-GO"

@@ -13,6 +13,7 @@ from clinic.model import Clinic
 from clinicpbx import descriptions
 from clinicpbx.verify.desk import Patients, Phones, Pstn, callers, enabled
 from clinicpbx.verify.locks import Locks
+from clinicpbx.verify.lynis import Audit
 from clinicpbx.verify.pbx import Pbx
 from clinicpbx.verify.place import Place
 
@@ -85,6 +86,14 @@ def secrets(place: Place) -> Any:
 @pytest.fixture(scope="session")
 def pbx(place: Place) -> Pbx:
     return place.connect()
+
+
+@pytest.fixture(scope="session")
+def audit(pbx: Pbx) -> Iterator[Audit]:
+    """Lynis, under way since the first check that asks for it."""
+    running = Audit(pbx)
+    yield running
+    running.tidy()
 
 
 @pytest.fixture(scope="session")
@@ -178,6 +187,12 @@ def faults(place: Place, locks: Locks) -> Callable[..., contextlib.AbstractConte
             yield
 
     return broken
+
+
+@pytest.fixture(scope="session")
+def unchanging(locks: Locks) -> Callable[..., contextlib.AbstractContextManager[None]]:
+    """`with unchanging():` no check changes meanwhile what a deploy looks at; those that do are `alone=True`."""
+    return lambda alone=False: locks.hold("machine", alone=alone)
 
 
 @pytest.fixture
