@@ -1,4 +1,4 @@
-"""One SIP user agent: a socket, a registration, its calls and subscriptions.
+"""One SIP user agent: a wire, a registration, its calls and subscriptions.
 
 agent = Agent("127.0.0.2", 5060, user="2001", password=..., server="127.0.0.1")
 await agent.open(); await agent.registration.register(); call = agent.call("2002", tone=440)
@@ -7,7 +7,6 @@ await agent.open(); await agent.registration.register(); call = agent.call("2002
 import asyncio
 import logging
 import re
-import socket
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -26,8 +25,10 @@ from softphone.message import Message, name_addr, params_of, reply, token
 from softphone.registration import Registration
 from softphone.sdp import CODECS, SdpError
 from softphone.subscription import ACCEPT, Subscription
+from softphone.tls import Tls
 from softphone.tones import PLAN
-from softphone.transaction import T1, Addr, ClientTransaction, ServerTransaction, Transactions, new_via
+from softphone.transaction import T1, ClientTransaction, ServerTransaction, Transactions, new_via
+from softphone.wire import Addr, Udp, Wire
 
 log = logging.getLogger("softphone")
 KEPT_CALLS = 300
@@ -35,19 +36,26 @@ _SECRET = re.compile(rb"(?im)^((?:proxy-)?authorization:)[^\r\n]*")
 
 
 class Agent:
-    """`server` is `ip` or `ip:port`. `rules` make it an exchange: behaviour by dialled number, else `behaviour`."""
+    """`server` is `ip` or `ip:port`; with TLS its certificate must be of the `authority`, and audio is SRTP unless
+    said otherwise. `rules` make it an exchange: behaviour by dialled number, else `behaviour`."""
 
     def __init__(
         self, bind_ip: str, port: int = 5060, *, user: str, password: str = "", server: str = "", name: str = "",
         auth_user: str = "", domain: str = "", display: str = "", expires: int = 300, tone: int | None = None,
         behaviour: Behaviour | None = None, max_calls: int = 0, accept_refer: bool = False, trace: bool = False,
         freqs: tuple[int, ...] = PLAN, t1: float = T1, clock: Clock | None = None, hub: Hub | None = None,
+        transport: str = "udp", authority: str = "", srtp: bool | None = None,
     ) -> None:  # fmt: skip
+        if transport not in ("udp", "tls") or (transport == "tls") != bool(authority):
+            raise ValueError("transport: udp, or tls with the authority's certificate (PEM) expected")
         self.name, self.user, self.display, self.tone, self.freqs = name or user, user, display, tone, freqs
         self.address: Addr = (bind_ip, port)
         host, _, server_port = (server or bind_ip).partition(":")
-        self.server: Addr = (host, int(server_port or 5060))
-        self.domain = domain or (host if self.server[1] == 5060 else f"{host}:{self.server[1]}")
+        usual = 5061 if transport == "tls" else 5060
+        self.server: Addr = (host, int(server_port or usual))
+        self.domain = domain or (host if self.server[1] == usual else f"{host}:{self.server[1]}")
+        self.secure, self.authority = transport == "tls", authority
+        self.srtp = self.secure if srtp is None else srtp
         self.credentials = Credentials(auth_user or user, password)
         self.behaviour = behaviour or Behaviour()
         self.rules: list[Rule] = []
@@ -73,19 +81,22 @@ class Agent:
 
     @property
     def contact(self) -> str:
-        return f"<sip:{self.user}@{self.address[0]}:{self.address[1]}>"
+        return f"<sip:{self.user}@{self.address[0]}:{self.address[1]}{';transport=tls' if self.secure else ''}>"
+
+    @property
+    def sent_by(self) -> str:
+        """Transport and address, as a Via begins."""
+        return f"{'TLS' if self.secure else 'UDP'} {self.address[0]}:{self.address[1]}"
 
     async def open(self) -> None:
-        """Bind the socket. OSError when the address is not ours or the port is taken."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.bind(self.address)
-        except OSError:
-            self._socket.close()
-            raise
-        self.address = self._socket.getsockname()
-        self.transactions = Transactions(self._send, self._on_request, self.t1)
-        asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        """Listen. OSError when the address is not ours or the port is taken."""
+        self._wire: Wire
+        if self.secure:
+            self._wire = Tls(self.address, self._received, self._unreachable, self.authority)
+        else:
+            self._wire = Udp(self.address, self._received)
+        self.transactions = Transactions(self._send, self._on_request, self.t1, self._wire.reliable)
+        self.address = await self._wire.open()
 
     def close(self) -> None:
         """Vanish without a word (use `registration.register(0)` and hang up first to be polite)."""
@@ -100,8 +111,7 @@ class Agent:
         for task in self._tasks:
             task.cancel()
         self.transactions.close()
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
+        self._wire.close()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run in the background; a failure is logged, never lost."""
@@ -121,23 +131,19 @@ class Agent:
             self.trace.append((time.time(), "sent", addr, data))
         if self.behaviour.action == "dead":
             return
-        try:
-            self._socket.sendto(data, addr)
-        except (OSError, OverflowError) as error:  # no route, nonsense port: as lost as on the wire
-            log.debug("%s: not sent to %s: %s", self.name, addr, error)
+        self._wire.send(data, addr)
 
-    def _readable(self) -> None:
-        for _ in range(32):
-            try:
-                data, source = self._socket.recvfrom(65535)
-            except OSError:
-                return
-            if self.trace is not None:
-                self.trace.append((time.time(), "received", source, data))
-            if self.behaviour.action != "dead":
-                self.transactions.receive(data, source)
-            if self.closed:
-                return
+    def _received(self, data: bytes, source: Addr) -> None:
+        if self.trace is not None:
+            self.trace.append((time.time(), "received", source, data))
+        if self.behaviour.action != "dead" and not self.closed:
+            self.transactions.receive(data, source)
+
+    def _unreachable(self, addr: Addr, why: str) -> None:
+        """No connection: kept for whoever asks why, and nobody waits any longer."""
+        self.trail.add("tls_failed", peer=f"{addr[0]}:{addr[1]}", error=why)
+        if not self.closed:
+            self.transactions.undelivered(addr)
 
     def traced(self) -> list[Json]:
         """The latest messages as text, with the answers to challenges blanked out."""
@@ -155,7 +161,7 @@ class Agent:
         """A request outside a dialog. `sender` is a whole From value without tag; by default our own identity."""
         message = Message(method=method, uri=uri)
         message.headers = [
-            ("via", new_via(self.address)), ("max-forwards", "70"),
+            ("via", new_via(self.sent_by)), ("max-forwards", "70"),
             ("from", f"{sender or name_addr(self.identity, self.display)};tag={tag or token()}"),
             ("to", f"<{to or uri}>"), ("call-id", call_id or token()), ("cseq", f"{cseq} {method}"),
             ("user-agent", USER_AGENT),
@@ -172,7 +178,7 @@ class Agent:
         self._challenge = challenge
         again = Message(method=message.method, uri=message.uri, body=message.body)
         skip = ("via", "cseq", "authorization", "proxy-authorization")
-        again.headers = [("via", new_via(self.address)), *(item for item in message.headers if item[0] not in skip)]
+        again.headers = [("via", new_via(self.sent_by)), *(item for item in message.headers if item[0] not in skip)]
         again.add("cseq", f"{message.cseq[0] + 1} {message.method}")
         again.add(*authorize(challenge, self.credentials, message.method, message.uri))
         return again
@@ -218,7 +224,7 @@ class Agent:
     def acknowledge(self, transaction: ClientTransaction, dialog: Dialog) -> None:
         """ACK a 2xx; it repeats the INVITE's credentials (RFC 3261 section 22.1)."""
         invite = transaction.request
-        ack = dialog.request("ACK", self.address, cseq=invite.cseq[0])
+        ack = dialog.request("ACK", self.sent_by, cseq=invite.cseq[0])
         ack.headers += [item for item in invite.headers if item[0] in ("authorization", "proxy-authorization")]
         transaction.send_ack(ack.build(), dialog.addr)
 
@@ -235,7 +241,9 @@ class Agent:
         number = call_id or f"{self.name}/{next(self._numbers)}"
         call = Call(self, number, "out")
         call.peer, call.number, call.tone = to, to, tone or self.tone
-        addr = addr_of(f"sip:{dest}", self.server) if dest else addr_of(uri, self.server)
+        # By TLS everything goes to the one server whose certificate was checked.
+        place = f"sip:{dest}" if dest else "" if self.secure else uri
+        addr = addr_of(place, self.server)
         user, domain = from_number or self.user, from_domain or self.domain
         sender = name_addr(f"sip:{user}@{domain}", self.display if from_display is None else from_display)
         extra = list(headers)

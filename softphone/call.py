@@ -14,12 +14,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from softphone import dialog as dialogs
-from softphone import sdp
+from softphone import sdp, srtp
 from softphone.behaviour import Behaviour
 from softphone.events import Json, Trail
 from softphone.media import Media
 from softphone.message import Message, MessageError, name_addr, parse_address, parse_uri, reply, token
-from softphone.transaction import Addr, ClientTransaction, ServerTransaction
+from softphone.srtp import Guard
+from softphone.transaction import ClientTransaction, ServerTransaction
+from softphone.wire import Addr
 
 if TYPE_CHECKING:
     from softphone.agent import Agent
@@ -66,6 +68,7 @@ class Call:
         self.local_tag = token()
         self.sipfrags: list[int] = []
         self.contact = ""
+        self._key: srtp.Crypto | None = None  # ours, for the whole call
         self._codecs: tuple[int, ...] = tuple(sdp.CODECS)
         self._sdp_session, self._sdp_version = random.getrandbits(31), 0
         self._remote_sdp: sdp.Session | None = None
@@ -116,19 +119,37 @@ class Call:
             )  # fmt: skip
         return self.media
 
+    def _crypto(self, offer: sdp.Session | None = None) -> srtp.Crypto | None:
+        """Our key under the tag of theirs. SdpError when only one side would speak SRTP."""
+        if offer and (offer.secure or self.agent.srtp) and not (offer.crypto and self.agent.srtp):
+            raise sdp.SdpError("SRTP is asked for" if offer.secure else "SRTP is not offered")
+        if not self.agent.srtp:
+            return None
+        tag = offer.crypto.tag if offer and offer.crypto else 1
+        self._key = srtp.Crypto(tag, self._key.key) if self._key else srtp.fresh(tag)
+        return self._key
+
     def _describe(self, direction: str, offer: sdp.Session | None = None) -> bytes:
+        crypto = self._crypto(offer)
         media = self._open_media()
+        if crypto:  # from now on nothing in clear is taken for audio
+            media.guard = media.guard or Guard()
         self._sdp_version += 1
         codecs = (offer.codec,) if offer else self._codecs
         dtmf = offer.dtmf if offer else sdp.DTMF_TYPE
         return sdp.build(
             media.ip, media.port, session=self._sdp_session, version=self._sdp_version, direction=direction,
-            codecs=codecs, dtmf=dtmf, offer=offer,
+            codecs=codecs, dtmf=dtmf, offer=offer, crypto=crypto,
         )  # fmt: skip
 
     def _apply(self, remote: sdp.Session) -> None:
-        """Take the other side's description into use."""
+        """Take the other side's description into use. SdpError when SRTP was ours to ask and they left it out."""
         media = self._open_media()
+        if self._key:
+            if remote.crypto is None:
+                raise sdp.SdpError("SRTP is not accepted")
+            if media.guard:
+                media.guard.use(self._key, remote.crypto)
         if remote.held != self.remote_held:
             self.remote_held = remote.held
             self.trail.add("remote_hold" if remote.held else "remote_resume")
@@ -281,6 +302,7 @@ class Call:
         server.respond(reply(invite, 100))
         if invite.body:
             self._remote_sdp = sdp.parse(invite.body)
+            self._crypto(self._remote_sdp)
 
     def obey(self, behaviour: Behaviour) -> None:
         """Do what the behaviour says, now and later."""
@@ -383,7 +405,7 @@ class Call:
     def _send_bye(self, q850: int | None = None) -> None:
         if self.dialog is None:
             return
-        bye = self.dialog.request("BYE", self.agent.address)
+        bye = self.dialog.request("BYE", self.agent.sent_by)
         if q850 is not None:
             bye.add("reason", f"Q.850;cause={q850}")
         self.trail.add("bye_sent")
@@ -399,7 +421,7 @@ class Call:
         dialog = self.talking()
         for attempt in range(4):
             body = self._describe("sendonly" if on else "sendrecv")
-            message = dialog.request("INVITE", self.agent.address)
+            message = dialog.request("INVITE", self.agent.sent_by)
             message.headers += [("contact", self.agent.contact), ("allow", dialogs.ALLOW), ("supported", "replaces")]
             message.add("content-type", "application/sdp")
             message.body = body
@@ -488,6 +510,7 @@ class Call:
         if message.body:
             try:
                 remote = sdp.parse(message.body)
+                self._crypto(remote)
             except sdp.SdpError as error:
                 self.trail.add("bad_sdp", error=str(error))
                 server.respond(reply(message, 488))
@@ -528,6 +551,7 @@ class Call:
             "tone": self.tone, "times": self.times, "sip_call_id": self.dialog.call_id if self.dialog else "",
             "dtmf": media.digits if media else "", "rtp": media.report() if media else None,
             "tones": media.listener.report() if media else {"windows": 0, "heard": {}},
+            "wire_tones": media.wiretap.report() if media else {"windows": 0, "heard": {}},
         }  # fmt: skip
 
 

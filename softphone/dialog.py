@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from softphone.message import Message, MessageError, parse_address, parse_uri
-from softphone.transaction import Addr, new_via
+from softphone.message import Message, MessageError, Uri, parse_address, parse_uri
+from softphone.transaction import new_via
+from softphone.wire import Addr
 
 USER_AGENT = "clinic-softphone"
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, NOTIFY, SUBSCRIBE, MESSAGE"
@@ -28,13 +29,13 @@ class Dialog:
     def addr(self) -> Addr:
         return addr_of(parse_address(self.routes[0]).uri if self.routes else self.target, self.fallback)
 
-    def request(self, method: str, local_addr: Addr, *, cseq: int | None = None) -> Message:
+    def request(self, method: str, sent_by: str, *, cseq: int | None = None) -> Message:
         """A request inside the dialog; `cseq` only for the ACK that repeats its INVITE's number."""
         if cseq is None:
             self.cseq += 1
             cseq = self.cseq
         message = Message(method=method, uri=self.target)
-        message.headers = [("via", new_via(local_addr)), ("max-forwards", "70"), ("from", self.local)]
+        message.headers = [("via", new_via(sent_by)), ("max-forwards", "70"), ("from", self.local)]
         message.headers += [("to", self.remote), ("call-id", self.call_id), ("cseq", f"{cseq} {method}")]
         message.headers += [("route", route) for route in self.routes]
         message.headers.append(("user-agent", USER_AGENT))
@@ -77,4 +78,9 @@ def addr_of(uri: str, fallback: Addr) -> Addr:
     octets = parsed.host.split(".")
     if len(octets) != 4 or not all(item.isascii() and item.isdigit() and int(item) < 256 for item in octets):
         return fallback
-    return parsed.host, parsed.port or 5060
+    return parsed.host, parsed.port or (5061 if is_secure(parsed) else 5060)
+
+
+def is_secure(uri: Uri) -> bool:
+    """Whether the URI asks for TLS."""
+    return uri.scheme == "sips" or ";transport=tls" in uri.params.lower()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from softphone.rtp import HEADER, Reception
+from softphone.srtp import Guard
 from softphone.tones import FRAME, PLAN, RATE, SILENCE, Listener, frames
 
 TICK = 0.02
@@ -70,6 +71,8 @@ class Media:
         self.sending = False
         self.received = Reception()
         self.listener = Listener(freqs)
+        self.guard: Guard | None = None  # with SRTP
+        self.wiretap = Listener(freqs)  # what somebody on the wire hears
         self.sent = 0
         self.digits = ""
         self.sequence = random.getrandbits(15)
@@ -140,6 +143,8 @@ class Media:
         self._marker = False
         packet = HEADER.pack(0x80, kind | marker, self.sequence, timestamp, self.ssrc) + payload
         self.sequence = (self.sequence + 1) & 0xFFFF
+        if self.guard:
+            packet = self.guard.seal(packet)
         try:
             self.socket.sendto(packet, remote)
             self.sent += 1
@@ -159,10 +164,18 @@ class Media:
             self.receive(data, arrival, f"{source[0]}:{source[1]}")
 
     def receive(self, data: bytes, arrival: float, source: str) -> None:
-        """One datagram on the RTP port; anything that is no RTP is counted as invalid."""
+        """One datagram on the RTP port; anything that is no RTP, or is not sealed as agreed, is counted as invalid."""
         if len(data) < 12 or data[0] >> 6 != 2:
             self.received.invalid += 1
             return
+        if data[1] & 0x7F in (0, 8):
+            self.wiretap.feed(data[12 : 12 + FRAME], data[1] & 0x7F)
+        if self.guard:
+            opened = self.guard.open(data)
+            if opened is None:
+                self.received.invalid += 1
+                return
+            data = opened
         first, kind, sequence, timestamp, ssrc = HEADER.unpack_from(data)
         start = 12 + 4 * (first & 0x0F)
         if first & 0x10 and len(data) >= start + 4:
@@ -187,7 +200,13 @@ class Media:
     def report(self) -> dict[str, object]:
         """Counts of both directions; see `Reception.report`."""
         remote = f"{self.remote[0]}:{self.remote[1]}" if self.remote else None
-        return {"sent": self.sent, "local": f"{self.ip}:{self.port}", "remote": remote, **self.received.report()}
+        return {
+            "sent": self.sent,
+            "local": f"{self.ip}:{self.port}",
+            "remote": remote,
+            "srtp": self.guard is not None,
+            **self.received.report(),
+        }
 
     def close(self) -> None:
         self.sending = False

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+from softphone import srtp
+from softphone.srtp import Crypto
+
 CODECS = {8: "PCMA", 0: "PCMU"}  # our order of preference when we offer
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 MIRROR = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
@@ -23,6 +26,8 @@ class Session:
     dtmf: int | None = None  # payload type of telephone-event
     media: tuple[str, ...] = ("audio",)  # every m= line in order, for the answer
     protocols: tuple[str, ...] = ("RTP/AVP",)
+    crypto: Crypto | None = None  # the first key offered for a suite that we speak
+    secure: bool = False  # RTP/SAVP: SRTP or nothing
 
     @property
     def held(self) -> bool:
@@ -35,6 +40,8 @@ def parse(body: bytes) -> Session:
     media: list[str] = []
     protocols: list[str] = []
     port, formats, names, found = 0, [], {}, False
+    crypto: Crypto | None = None
+    secure = False
     for line in body.decode("utf-8", "replace").splitlines():
         key, _, value = line.strip().partition("=")
         if key == "m":
@@ -46,6 +53,7 @@ def parse(body: bytes) -> Session:
             section = "audio" if parts[0] == "audio" and not found else "other"
             if section == "audio":
                 found = True
+                secure = "SAVP" in parts[2]
                 port = _number(parts[1].split("/")[0], 65535)
                 formats = [int(item) for item in parts[3:] if item.isascii() and item.isdigit()]
         elif section == "other":
@@ -58,14 +66,20 @@ def parse(body: bytes) -> Session:
         elif key == "a" and value.startswith("rtpmap:"):
             kind, _, name = value[7:].partition(" ")
             names[kind.strip()] = name.strip().upper()
+        elif key == "a" and value.startswith("crypto:"):
+            crypto = crypto or srtp.read(value[7:])
     if not found:
         raise SdpError("no audio stream")
+    if secure and port and not crypto:
+        raise SdpError("no key for SRTP that we could use")
     known = (kind for kind in formats if kind in CODECS and names.get(str(kind), CODECS[kind])[:4] == CODECS[kind])
     codec = next(known, None)
     if codec is None and port:
         raise SdpError("no codec in common")
     dtmf = next((kind for kind in formats if names.get(str(kind)) == "TELEPHONE-EVENT/8000"), None)
-    return Session(ip, port, 8 if codec is None else codec, direction, dtmf, tuple(media), tuple(protocols))
+    return Session(
+        ip, port, 8 if codec is None else codec, direction, dtmf, tuple(media), tuple(protocols), crypto, secure
+    )
 
 
 def _number(text: str, limit: int) -> int:
@@ -77,12 +91,17 @@ def _number(text: str, limit: int) -> int:
 def build(
     ip: str, port: int, *, session: int, version: int, direction: str = "sendrecv",
     codecs: tuple[int, ...] = tuple(CODECS), dtmf: int | None = DTMF_TYPE, offer: Session | None = None,
+    crypto: Crypto | None = None,
 ) -> bytes:  # fmt: skip
-    """An offer, or the answer to `offer`: one line per offered stream, those other than the first audio refused."""
+    """An offer, or the answer to `offer`: one line per offered stream, those other than the first audio refused.
+
+    With `crypto` it is SRTP: an offer says so in its protocol, an answer keeps the one offered.
+    """
+    ours = [("audio", "RTP/SAVP" if crypto else "RTP/AVP")]
     types = [*codecs, *([dtmf] if dtmf is not None else [])]
     lines = ["v=0", f"o=- {session} {version} IN IP4 {ip}", "s=-", f"c=IN IP4 {ip}", "t=0 0"]
     done = False
-    for kind, protocol in zip(offer.media, offer.protocols, strict=True) if offer else [("audio", "RTP/AVP")]:
+    for kind, protocol in zip(offer.media, offer.protocols, strict=True) if offer else ours:
         if kind != "audio" or done:
             lines.append(f"m={kind} 0 {protocol} 0")
             continue
@@ -91,6 +110,8 @@ def build(
         lines += [f"a=rtpmap:{codec} {CODECS[codec]}/8000" for codec in codecs]
         if dtmf is not None:
             lines += [f"a=rtpmap:{dtmf} telephone-event/8000", f"a=fmtp:{dtmf} 0-16"]
+        if crypto:
+            lines.append(f"a=crypto:{crypto}")
         lines += ["a=ptime:20", f"a={direction}"]
     return ("\r\n".join(lines) + "\r\n").encode()
 

@@ -64,7 +64,7 @@ class Subscription:
         agent = self.agent
         wanted = self.expires if expires is None else expires
         if self._dialog:
-            message, addr = self._dialog.request("SUBSCRIBE", agent.address), self._dialog.addr
+            message, addr = self._dialog.request("SUBSCRIBE", agent.sent_by), self._dialog.addr
         else:
             message, addr = agent.new_request("SUBSCRIBE", self.uri, tag=self.tag, call_id=self.call_id), agent.server
         message.add("event", self.event)

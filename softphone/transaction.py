@@ -1,6 +1,7 @@
-"""SIP transactions over UDP (RFC 3261 section 17, with RFC 6026's Accepted state).
+"""SIP transactions (RFC 3261 section 17, with RFC 6026's Accepted state) over datagrams or a reliable wire.
 
-The layer retransmits, absorbs retransmissions, acknowledges failures, and calls back once per new message.
+The layer retransmits what the wire does not, absorbs retransmissions, acknowledges failures, and calls back once per
+new message.
 Timers are plain `call_later` handles: a thousand idle agents cost nothing.
 """
 
@@ -9,9 +10,9 @@ import logging
 from collections.abc import Callable
 
 from softphone.message import COOKIE, Message, MessageError, params_of, parse, parse_uri, token
+from softphone.wire import Addr
 
 log = logging.getLogger("softphone")
-Addr = tuple[str, int]
 T1, T2, T4 = 0.5, 4.0, 5.0
 ACCEPTED = "accepted"
 
@@ -33,7 +34,8 @@ class ClientTransaction:
         self.ack_addr: Addr = addr
         self.interval = layer.t1
         self.give_up = layer.later(timeout or 64 * layer.t1, self._timed_out)
-        self.retransmit = layer.later(self.interval, self._again)
+        # On a reliable wire nothing is repeated; then there is but one timer, and whatever ends one ends both.
+        self.retransmit = self.give_up if layer.reliable else layer.later(self.interval, self._again)
         layer.clients[self.key] = self
         layer.send(self.data, addr)
 
@@ -100,7 +102,7 @@ class ServerTransaction:
     def __init__(self, layer: "Transactions", request: Message, source: Addr, key: tuple[str, str, str]) -> None:
         self.layer, self.request, self.source, self.key = layer, request, source, key
         self.invite = request.method == "INVITE"
-        self.addr = response_addr(request, source)
+        self.addr = source if layer.reliable else response_addr(request, source)
         self.data = b""
         self.status = 0
         self.acked = False
@@ -117,7 +119,7 @@ class ServerTransaction:
         self.layer.send(self.data, self.addr)
         if self.status >= 200:
             self.layer.later(64 * self.layer.t1, self._close)
-            if self.invite:
+            if self.invite and (self.status < 300 or not self.layer.reliable):
                 self.timer = self.layer.later(self.interval, self._again)
 
     def _again(self) -> None:
@@ -149,8 +151,9 @@ class Transactions:
     def __init__(
         self, send: Callable[[bytes, Addr], None],
         on_request: Callable[[Message, Addr, ServerTransaction | None], None], t1: float = T1,
+        reliable: bool = False,
     ) -> None:  # fmt: skip
-        self.send, self.on_request, self.t1 = send, on_request, t1
+        self.send, self.on_request, self.t1, self.reliable = send, on_request, t1, reliable
         self.clients: dict[tuple[str, str], ClientTransaction] = {}
         self.servers: dict[tuple[str, str, str], ServerTransaction] = {}
         self.retransmissions = 0
@@ -198,6 +201,11 @@ class Transactions:
         else:
             self.on_request(message, source, ServerTransaction(self, message, source, key))
 
+    def undelivered(self, addr: Addr) -> None:
+        """There is no way to this address: what waits for a sign from it has waited long enough."""
+        for client in [c for c in self.clients.values() if c.addr == addr and c.state == "calling"]:
+            client._timed_out()
+
     def invite_of(self, cancel: Message) -> ServerTransaction | None:
         """The INVITE that a CANCEL means: same branch and sent-by."""
         sent_by = cancel.via.partition(";")[0].strip().lower()
@@ -215,8 +223,9 @@ class Transactions:
             server._close()
 
 
-def new_via(addr: Addr) -> str:
-    return f"SIP/2.0/UDP {addr[0]}:{addr[1]};rport;branch={COOKIE}{token()}"
+def new_via(sent_by: str) -> str:
+    """`sent_by` as `Agent.sent_by` writes it: `UDP 10.0.0.1:5060`."""
+    return f"SIP/2.0/{sent_by};rport;branch={COOKIE}{token()}"
 
 
 def response_addr(request: Message, source: Addr) -> Addr:

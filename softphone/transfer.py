@@ -19,7 +19,7 @@ async def refer(call: Call, refer_to: str, timeout: float) -> Json:
     After success the transferor's own call is hung up, if the other side has not done so already.
     """
     dialog, agent = call.talking(), call.agent
-    message = dialog.request("REFER", agent.address)
+    message = dialog.request("REFER", agent.sent_by)
     message.headers += [("refer-to", f"<{refer_to}>"), ("referred-by", f"<{agent.identity}>")]
     message.headers.append(("contact", agent.contact))
     call.sipfrags.clear()
@@ -80,7 +80,7 @@ async def _follow(agent: "Agent", call: Call, uri: str, headers: list[tuple[str,
 def _notify(agent: "Agent", call: Call, line: str, state: str) -> None:
     if call.dialog is None or call.state == "ended":
         return
-    message = call.dialog.request("NOTIFY", agent.address)
+    message = call.dialog.request("NOTIFY", agent.sent_by)
     message.headers += [("event", "refer"), ("subscription-state", state), ("contact", agent.contact)]
     message.headers.append(("content-type", "message/sipfrag;version=2.0"))
     message.body = f"{line}\r\n".encode()

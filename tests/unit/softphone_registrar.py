@@ -5,7 +5,8 @@ import socket
 
 from softphone import digest
 from softphone.message import Message, parse_address, reply, token
-from softphone.transaction import Addr, ServerTransaction, Transactions
+from softphone.transaction import ServerTransaction, Transactions
+from softphone.wire import Addr
 
 
 class Registrar:

@@ -282,7 +282,7 @@ class Lamp(Agent):
             super()._route(message, source, server)
             return
         server.respond(reply(message, 200, "lamp", [("expires", "60"), ("contact", self.contact)]))
-        notify = from_request(message, "lamp", source).request("NOTIFY", self.address)
+        notify = from_request(message, "lamp", source).request("NOTIFY", f"UDP {self.address[0]}:{self.address[1]}")
         notify.headers += [("event", "dialog"), ("subscription-state", "active"), ("contact", self.contact)]
         start = '<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="1" state="full" entity="sip:5@x">'
         notify.body = f'{start}<dialog id="1"><state>{self.state}</state></dialog></dialog-info>'.encode()
