@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping
 from clinic.model import Clinic
 
 SSH_KEY = "ssh/deploy"
+TLS_CA, TLS_PBX = CERTIFICATES = ("tls/ca", "tls/pbx")  # a certificate and its key each, made from each other
 RENEWED = ("sip/", "provisioning/", "pin/")
 """A deploy takes new ones of these to where they are used; keys that machines know each other by stay."""
 Generate = Callable[[str], str]
+_END = "-----END CERTIFICATE-----\n"
 
 
 def generated(clinic: Clinic) -> tuple[str, ...]:
@@ -50,3 +52,14 @@ def for_rehearsal(have: Mapping[str, str], alerts: Mapping[str, str] | None = No
 def explain(name: str) -> str:
     """The name of a secret as an engineer asked for it: an extension means its SIP password."""
     return f"sip/{name}" if name.isdigit() else name
+
+
+def certificate_of(secret: str) -> str:
+    """The certificate of a `tls/` secret: public, PEM."""
+    before, end, _ = secret.partition(_END)
+    return before + end
+
+
+def key_of(secret: str) -> str:
+    """The private key of a `tls/` secret, PEM."""
+    return secret.partition(_END)[2]

@@ -64,7 +64,7 @@ class Store:
 
     def preview(self, clinic: Clinic) -> dict[str, str]:
         """What `ensure` would give, for a dry run: nothing is written."""
-        return names.completed(self.load(), clinic, generate)
+        return complete(self.load(), clinic)
 
     def ensure(self, clinic: Clinic) -> dict[str, str]:
         """Load, and make what is missing. The file is written only when something was."""
@@ -72,7 +72,7 @@ class Store:
         with (self.file.parent / ".secrets.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             have = self.load()
-            full = names.completed(have, clinic, generate)
+            full = complete(have, clinic)
             if full != have:
                 self._save(full)
         return full
@@ -95,6 +95,13 @@ class Store:
         fresh = self.file.with_suffix(".new")
         _write_private(fresh, pyrage.encrypt(text, [identity().to_public()]))
         fresh.replace(self.file)
+
+
+def complete(have: Mapping[str, str], clinic: Clinic) -> dict[str, str]:
+    """`have` and what is missing; the certificates last: they depend on each other and on the voice address."""
+    from clinicpbx import certificates
+
+    return certificates.completed(names.completed(have, clinic, generate), clinic)
 
 
 def generate(name: str) -> str:

@@ -26,7 +26,7 @@ from clinic import synthetic
 from clinic.loading import load
 from clinic.rendering import asterisk
 from clinicpbx.generation import templates
-from clinicpbx.secrets import generate
+from clinicpbx.secrets import complete
 from lab import clean, phones, state
 from lab.components import machines
 
@@ -126,7 +126,7 @@ def first(file: str) -> Times:
     began = time.perf_counter()
     clinic = load(text)
     loading = time.perf_counter() - began
-    secrets = names.for_rehearsal(names.completed({}, clinic, generate))
+    secrets = names.for_rehearsal(complete({}, clinic))
     began = time.perf_counter()
     asterisk.digest(asterisk.render(clinic, secrets, templates()))
     return {"loading": loading, "rendering": time.perf_counter() - began}

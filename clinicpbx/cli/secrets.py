@@ -32,7 +32,7 @@ def list_(clinic: ClinicName, as_json: Json = False) -> None:
     """Names only: what is there, and what is still to be entered."""
     described = descriptions.read_or_explain(clinic)
     have = Store(descriptions.find(clinic).parent).load()
-    absent = [n for n in (*names.generated(described), *names.entered(described)) if n not in have]
+    absent = [n for n in (*names.generated(described), *names.CERTIFICATES, *names.entered(described)) if n not in have]
     if as_json:
         typer.echo(json.dumps({"present": sorted(have), "missing": absent}))
         return
@@ -76,6 +76,21 @@ def renew(
             )
     Store(descriptions.find(clinic).parent).renew(described, given)
     typer.echo(f"{', '.join(given)}: new. Next: clinicpbx deploy {clinic}; a telephone fetches its new password then")
+
+
+@app.command()
+def ca(clinic: ClinicName) -> None:
+    """Print the certificate of the clinic's authority, for telephones to trust. Its key stays sealed.
+
+    Example: clinicpbx secrets ca case > clinic-ca.pem
+    """
+    from clinicpbx import certificates
+
+    have = Store(descriptions.find(clinic).parent).existing()
+    if names.TLS_CA not in have:
+        raise ClinicError("This clinic has no authority yet.", remedy=f"clinicpbx secrets ensure {clinic}")
+    typer.echo(names.certificate_of(have[names.TLS_CA]), nl=False)
+    typer.echo(f"SHA-256 {certificates.fingerprint(have[names.TLS_CA])}", err=True)
 
 
 @app.command()
