@@ -84,6 +84,10 @@ class Clinic(Frozen):
     def class_of(self, person: Person) -> ServiceClass:
         return person.service_class or self.departments[person.department].service_class
 
+    def encrypts(self, person: Person) -> bool:
+        """Whether the person's department requires SIP over TLS and SRTP."""
+        return self.departments[person.department].encryption == "required"
+
     @cached_property
     def dids(self) -> dict[str, tuple[Trunk, Did]]:
         return {d.number: (t, d) for t in self.trunks for d in t.dids}

@@ -21,6 +21,7 @@ RESTART_REMEDY = (
     "The new configuration is live, but Asterisk keeps these addresses until it restarts, which ends calls."
     " Remedy: clinicpbx deploy CLINIC --restart-asterisk, when no call is up"
 )
+NAMED_ONLY = (".wav", ".json", ".crt", ".key")  # never shown line by line
 _SECRET = re.compile(r"^(\s*(?:password|secret)\s*=\s*|exten => \d+,1,Return\(\d:)(?=.).*$", re.M)
 
 
@@ -73,9 +74,9 @@ def masked(text: str) -> str:
 
 
 def diff(old: Mapping[str, str], new: Mapping[str, bytes], changed: list[str]) -> Iterator[str]:
-    """Unified diff of the changed text files, passwords hidden. Recorded prompts are only named."""
+    """Unified diff of the changed text files, passwords hidden. Recorded prompts and keys are only named."""
     for path in changed:
-        if path.endswith((".wav", ".json")):
+        if path.endswith(NAMED_ONLY):
             yield f"--- {path}: {'changed' if path in new else 'removed'}"
             continue
         before, after = old.get(path, ""), new.get(path, b"").decode()

@@ -10,7 +10,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from clinic.accounts import SIP, SIPS, account
 from clinic.model import Clinic
+from clinic.secrets import TLS_CA
 from clinicpbx.errors import ClinicError
 from lab import state
 from lab.components import Context
@@ -34,10 +36,12 @@ def agents(clinic: Clinic, addresses: list[str], secrets: Mapping[str, str]) -> 
             f"no SIP password for {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}",
             remedy="clinicpbx check creates what is missing",
         )
+    if TLS_CA not in secrets:
+        raise ClinicError("there is no authority for telephones", remedy="clinicpbx check creates what is missing")
     return [
         {
-            "name": person.ext, "user": person.ext, "password": secrets[f"sip/{person.ext}"], "display": person.name,
-            "bind_ip": address, "server": f"{clinic.networks.voice.pbx}:5060",
+            "name": person.ext, "bind_ip": address, "port": SIPS if clinic.encrypts(person) else SIP,
+            **account(clinic, person, secrets),
         }
         for person, address in zip(clinic.people, addresses, strict=False)
     ]  # fmt: skip

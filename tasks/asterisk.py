@@ -14,7 +14,7 @@ from pyinfra.api.command import FunctionCommand
 from pyinfra.operations import systemd
 
 from clinicpbx.connection import client_of, stream, told
-from clinicpbx.generation import RESTART_REMEDY, Generation, diff, differing, refusal, unmoved
+from clinicpbx.generation import NAMED_ONLY, RESTART_REMEDY, Generation, diff, differing, refusal, unmoved
 from tasks.trees import File, preview, tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +91,7 @@ def _switch_in(state: State, host: Host, wanted: Generation) -> bool:
 
 def show_diff(wanted: Generation, changed: list[str]) -> list[str]:
     """The exact difference between the live and the wanted generation, passwords hidden. Changes nothing."""
-    texts = [p for p in changed if not p.endswith((".wav", ".json"))]
+    texts = [p for p in changed if not p.endswith(NAMED_ONLY)]
     live = host.get_fact(LiveFiles, "\n".join(texts)) if texts else {}
     return list(diff(live, wanted.tree, changed))
 

@@ -24,6 +24,7 @@ from clinic.rendering.legs import legs
 from clinic.rendering.modules import MODULES
 from clinic.rendering.records import CDR_COLUMNS, CEL_COLUMNS
 from clinic.rendering.toll import counted
+from clinic.secrets import TLS_PBX, certificate_of, key_of
 from clinic.types import ServiceClass
 
 RECORDINGS = "/var/spool/asterisk/recordings"
@@ -62,6 +63,8 @@ def render(clinic: Clinic, secrets: Mapping[str, str], templates: Mapping[str, s
     for name in sorted(t for t in templates if t.startswith("asterisk/")):
         target = str(PurePosixPath(name).relative_to("asterisk")).removesuffix(".j2")
         tree[target] = environment.get_template(name).render(values).encode()
+    tree["tls/pbx.crt"] = certificate_of(secrets[TLS_PBX]).encode()
+    tree["tls/pbx.key"] = key_of(secrets[TLS_PBX]).encode()
     tree["expected.json"] = json.dumps(expected(clinic, tree), indent=1, sort_keys=True).encode()
     return tree
 
@@ -177,11 +180,11 @@ def expected(clinic: Clinic, tree: Mapping[str, bytes]) -> dict[str, list[str]]:
             *(f"{ext} has {kind} {ext}" for ext in people for kind in ("auth", "AOR")),
             *(f"{name} has {kind} {name}" for name in names for kind in ("AOR", "identify")),
             *(f"{name} has outbound auth {name}" for name in authenticated),
-            *(f"{ext} has transport voice" for ext in people),
+            *(f"{p.ext} has transport voice-tls" for p in clinic.people if clinic.encrypts(p)),
             *(f"{leg.name} has transport {leg.uplink.name}" for leg in ways),
         ],
         "registrations": [leg.name for leg in ways if leg.registers],
-        "transports": ["voice", *(u.name for u in clinic.uplinks)],
+        "transports": ["voice", "voice-tls", *(u.name for u in clinic.uplinks)],
         "binds": [str(clinic.networks.voice.pbx), *(str(u.address.ip) for u in clinic.uplinks)],
         "queues": ["operators"],
         "contexts": sorted(set(re.findall(r"^\[([^\]]+)\]", dialplan, re.M))),

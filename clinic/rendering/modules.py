@@ -18,7 +18,7 @@ _SIP = (
     "res_pjsip_dtmf_info", "res_pjsip_exten_state", "res_pjsip_dialog_info_body_generator",
     "res_pjsip_pidf_body_generator", "res_pjsip_logger", "res_pjsip_nat", "res_pjsip_notify", "res_pjsip_refer",
     "res_pjsip_rfc3326", "res_pjsip_sdp_rtp", "res_pjsip_header_funcs", "res_pjsip_path", "res_pjsip_empty_info",
-    "chan_pjsip", "res_rtp_asterisk",
+    "chan_pjsip", "res_rtp_asterisk", "res_srtp",
 )  # fmt: skip
 _CALLS = (
     "app_dial", "app_queue", "app_playback", "app_echo", "app_mixmonitor", "app_cdr", "app_celgenuserevent",

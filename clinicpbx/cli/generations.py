@@ -18,7 +18,7 @@ from rich.table import Table
 
 from clinicpbx.connection import stream
 from clinicpbx.errors import ClinicError
-from clinicpbx.generation import RESTART_REMEDY, differing, refusal, unmoved
+from clinicpbx.generation import NAMED_ONLY, RESTART_REMEDY, differing, refusal, unmoved
 from clinicpbx.generation import diff as text_diff
 from clinicpbx.login import login
 
@@ -66,7 +66,7 @@ def diff(one: Digest, other: Digest, clinic: ClinicName, at: At = "") -> None:
         changed = differing(_ask(client, f"files {old}"), _ask(client, f"files {new}"))
         before, after = (_read(client, digest, changed) for digest in (old, new))
     console = Console(highlight=False, emoji=False)
-    texts = {path: data.decode() for path, data in before.items() if not path.endswith((".wav", ".json"))}
+    texts = {path: data.decode() for path, data in before.items() if not path.endswith(NAMED_ONLY)}
     for line in text_diff(texts, after, changed):
         named = line.replace("--- live/", f"--- {old[:SHORT]}/", 1).replace("+++ new/", f"+++ {new[:SHORT]}/", 1)
         style = "green" if line.startswith("+") else "red" if line.startswith("-") else ""

@@ -1,9 +1,9 @@
 """Borrowed telephones: at a real clinic this machine's softphones stand in for every telephone while the checks run.
 
 A borrowed extension is registered from here in its telephone's place; then the telephone's own contact is registered
-again. Meanwhile the PBX does not hear telephones' REGISTERs (it hears all their calls), or those that renew just now
-would take their extension back and lose it again without knowing. Should this program die, that ends after half a
-minute and the borrowed registrations after one, and the telephones are back with their next REGISTER.
+again. Meanwhile the PBX does not hear telephones' REGISTERs (it hears their calls, but for those by TLS), or those that
+renew just now would take their extension back and lose it again without knowing. Should this program die, that ends
+after half a minute and the borrowed registrations after one, and the telephones are back with their next REGISTER.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from clinic.accounts import SIP, SIPS, account
 from clinic.model import Clinic
 from clinic.people import Role
 from clinicpbx.errors import ClinicError
@@ -45,7 +46,10 @@ class Contact:
 
 
 class Deaf(threading.Thread):
-    """Keeps the PBX from hearing REGISTERs of the voice network, but those from `own`; anything else passes."""
+    """Keeps the PBX from hearing REGISTERs of the voice network, but those from `own`; other requests pass by UDP.
+
+    Within TLS nobody can tell a REGISTER from a call, so telephones that use it are not heard at all meanwhile.
+    """
 
     def __init__(self, pbx: Pbx, clinic: Clinic, own: str) -> None:
         super().__init__(daemon=True)
@@ -54,7 +58,8 @@ class Deaf(threading.Thread):
         self.rules = (
             f"table inet {TABLE} {{\n set held {{ type ipv4_addr; flags timeout; }}\n chain input {{\n"
             f"  type filter hook input priority -10; policy accept;\n  ip saddr {clinic.networks.voice.cidr} "
-            f"ip saddr != {own} ip daddr @held udp dport 5060 @th,64,64 {register} drop\n }}\n}}\n"
+            f"ip saddr != {own} ip daddr @held udp dport {SIP} @th,64,64 {register} drop\n  ip saddr "
+            f"{clinic.networks.voice.cidr} ip saddr != {own} ip daddr @held tcp dport {SIPS} drop\n }}\n}}\n"
         )
 
     def start(self) -> None:
@@ -153,12 +158,11 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
     own = address(clinic)
     found = contacts(pbx.database())
     before = {ext: found[ext] for ext in clinic.by_ext if ext in found and f"@{own}:" not in found[ext].uri}
-    server = f"{clinic.networks.voice.pbx}:5060"
     people = [(person.ext, person.ext, PORTS + index) for index, person in enumerate(clinic.people)]
     agents: list[dict[str, Any]] = [
         {
-            "name": name, "user": ext, "password": secrets[f"sip/{ext}"], "display": clinic.by_ext[ext].name,
-            "bind_ip": own, "port": port, "server": server, "expires": SECONDS,
+            "name": name, "bind_ip": own, "port": port, "expires": SECONDS,
+            **account(clinic, clinic.by_ext[ext], secrets),
         }
         for name, ext, port in [*people, (PATIENT, patient(clinic), PORTS + len(people))]
     ]  # fmt: skip

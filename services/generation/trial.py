@@ -147,12 +147,18 @@ def _start(candidate: Path, work: Path, binds: list[str]) -> subprocess.Popen[by
     for path in [work, *work.rglob("*")]:
         shutil.chown(path, "asterisk", "asterisk")
     addresses = "".join(f"ip address add {a}/32 dev lo; " for a in binds)
+    # In sight of this Asterisk alone, the candidate is `current`: what its files name by that path is its own.
+    home, aside = candidate.parent, work / "candidate"
+    places_it = (
+        f"mkdir {aside}; mount --bind {candidate} {aside}; mount -t tmpfs -o mode=755 tmpfs {home}; mkdir {candidate};"
+        f" mount --move {aside} {candidate}; ln -s {candidate.name} {home}/current; "
+    )
     script = (
-        f"ip link set lo up; {addresses}exec setpriv --reuid asterisk --regid asterisk --init-groups "
+        f"{places_it}ip link set lo up; {addresses}exec setpriv --reuid asterisk --regid asterisk --init-groups "
         f"{ASTERISK} -f -C {work / 'asterisk.conf'}"
     )
     return subprocess.Popen(
-        ["unshare", "--net", "--", "sh", "-ec", script],
+        ["unshare", "--net", "--mount", "--", "sh", "-ec", script],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
