@@ -19,6 +19,8 @@ HOUR = 3600.0
 """Seconds for which one subject is not told of again."""
 GATHER = 300.0
 """Seconds between two alerts of bans: a scan from a hundred addresses is one message."""
+SETTLED = 2.0
+"""Seconds after which a ban has its length: fail2ban makes it longer just after it began."""
 MOST = 1000
 """Subjects that are counted at once; the one that was quiet longest is forgotten."""
 SHOWN = 10
@@ -140,10 +142,12 @@ class Bans:
         return {"told": self.told, "waiting": [asdict(one) for one in self.waiting]}
 
     def add(self, one: Ban) -> None:
-        self.waiting.append(one)
+        """A ban that is made longer is the same ban."""
+        same = [b for b in self.waiting if (b.jail, b.address) == (one.jail, one.address)]
+        self.waiting = [b for b in self.waiting if b not in same] + [one]
 
     def due(self, now: float) -> Alert | None:
-        if not self.waiting or now - self.told < GATHER:
+        if not self.waiting or now - self.told < GATHER or now - self.waiting[0].at < SETTLED:
             return None
         facts = {"bans": [asdict(one) for one in self.waiting[:SHOWN]], "count": len(self.waiting)}
         self.told, self.waiting = now, []

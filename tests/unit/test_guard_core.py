@@ -105,13 +105,15 @@ def test_flood_of_invented_names_costs_no_memory() -> None:
 def test_first_ban_is_told_at_once_and_a_wave_together() -> None:
     bans = core.Bans()
     bans.add(core.Ban(NOW, "sip-scan", "192.0.2.1", 600))
-    first = bans.due(NOW)
-    assert first and first.facts["count"] == 1
+    assert bans.due(NOW + 1) is None, "it may be made longer yet"
+    bans.add(core.Ban(NOW, "sip-scan", "192.0.2.1", 1200))
+    first = bans.due(NOW + core.SETTLED)
+    assert first and first.facts["count"] == 1 and first.facts["bans"][0]["seconds"] == 1200
     for i in range(30):
         bans.add(core.Ban(NOW + i, "sip-scan", f"192.0.2.{i}", 600))
     assert bans.due(NOW + 30) is None
     kept = core.Bans(**json.loads(json.dumps(bans.dump())))
-    wave = kept.due(NOW + core.GATHER)
+    wave = kept.due(NOW + core.GATHER + core.SETTLED)
     assert wave and wave.facts["count"] == 30 and len(wave.facts["bans"]) == core.SHOWN
     assert kept.due(NOW + 2 * core.GATHER) is None
 
