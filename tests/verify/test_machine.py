@@ -60,6 +60,7 @@ def test_listening_sockets(pbx: Pbx, clinic: Clinic, evidence: Evidence, control
     """Ensure that nothing listens for the network that the clinic does not need."""
     expected = {
         ("udp", str(clinic.networks.voice.pbx), 5060),
+        ("tcp", str(clinic.networks.voice.pbx), 5061),
         *(("udp", str(u.address.ip), 5060) for u in clinic.uplinks),
     }
     local = ("127.", "[::1]", "::1")
