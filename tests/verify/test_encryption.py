@@ -70,7 +70,7 @@ def sealed(call: Call) -> bool:
 
 @pytest.mark.check(
     id="encrypted-calls", title="A department that requires it talks by TLS and SRTP, also with those who do not",
-    proves="clinic.yml: departments.encryption",
+    proves="clinic.yml: departments",
 )  # fmt: skip
 def test_calls_are_sealed_and_heard(
     phones: Phones, clinic: Clinic, pbx: Pbx, rings: Lock, evidence: Evidence, control: Control
@@ -142,7 +142,7 @@ def test_features_work_by_tls(
 
 @pytest.mark.check(
     id="encryption-required", title="Where encryption is required, nothing in clear is accepted or rung",
-    proves="clinic.yml: departments.encryption",
+    proves="clinic.yml: departments",
 )  # fmt: skip
 def test_required_means_nothing_less(
     phones: Phones, clinic: Clinic, place: Place, secrets: Mapping[str, str], pbx: Pbx, rings: Lock,
@@ -191,7 +191,7 @@ def test_required_means_nothing_less(
 
 @pytest.mark.check(
     id="encryption-offered", title="Any telephone may use TLS and SRTP",
-    proves="clinic.yml: departments.encryption",
+    proves="clinic.yml: departments",
 )  # fmt: skip
 def test_offered_to_all(
     phones: Phones, clinic: Clinic, place: Place, secrets: Mapping[str, str], pbx: Pbx, rings: Lock,
