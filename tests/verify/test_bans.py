@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from clinicpbx.verify.plugin import Control, Evidence
 
 pytestmark = pytest.mark.lane("walls")
 JAILS = {"sip-auth", "sip-scan", "sshd", "provisioning", "panel"}
+LINES = Path(__file__).parents[1] / "unit/data/asterisk-log.txt"
 WEEK = 7 * 24 * 3600
 RATE = 70.0
 """Attempts a second, as crackers have been seen to try."""
@@ -90,6 +92,28 @@ def test_jails_run_and_spare_who_belongs(pbx: Pbx, clinic: Clinic, evidence: Evi
     exposures = [float((re.search(r"([0-9.]+) [A-Z]+", line) or ["", "10"])[1]) for line in lines]
     evidence("; ".join(lines))
     assert max(exposures) <= 2.5, f"exposures {exposures} are more than 2.5"
+
+
+@pytest.mark.check(
+    id="filters", title="Forged names and call ids in Asterisk's logs accuse nobody else", proves="case: 2",
+)  # fmt: skip
+def test_filters_on_real_lines(pbx: Pbx, evidence: Evidence, control: Control) -> None:
+    """Ensure that fail2ban itself finds in lines that a real Asterisk wrote whom the test's author expects."""
+    rows = [row.split("\t", 2) for row in LINES.read_text(encoding="utf-8").splitlines() if not row.startswith("#")]
+    data = "".join(f"{line}\n" for _, _, line in rows).encode()
+    seen = {}
+    for name in ("auth", "scan"):
+        file = f"/run/verify-{name}.log"
+        command = f"fail2ban-regex -o '<ip>' {file} /etc/fail2ban/filter.d/clinic-asterisk-{name}.conf"
+        found = pbx.run(f"trap 'rm -f {file}' EXIT; cat > {file} && {command}", data=data, check=False)
+        seen[name] = sorted(found.split())
+        wanted = sorted(address for who, address, _ in rows if who == name)
+        assert seen[name] == wanted, f"clinic-asterisk-{name} accuses {seen[name]}, expected {wanted}"
+    forged = sum("1.2.3.4" in line for _, _, line in rows)
+    evidence(f"{len(rows)} lines, {forged} with the forged address 1.2.3.4: {len(seen['auth'])} wrong passwords and "
+             f"{len(seen['scan'])} scans, each its sender's")  # fmt: skip
+    with control("the lines do accuse somebody"):
+        assert not seen["auth"] and not seen["scan"]
 
 
 @pytest.mark.check(
