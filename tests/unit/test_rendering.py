@@ -11,6 +11,7 @@ from clinic.model import Clinic
 from clinic.rendering import asterisk
 from clinic.rendering.legs import legs
 from clinicpbx.generation import Generation, diff, differing, masked, templates
+from services.generation.objects import sections
 
 CASE = Path(__file__).resolve().parents[2] / "inventory/case/clinic.yml"
 
@@ -121,6 +122,30 @@ def test_diff_shows_the_change_and_hides_the_password(tree: dict[str, bytes]) ->
     only = "\n".join(diff({"a": "password = 1\n"}, {"a": b"password = 2\n"}, ["a"]))
     assert "a password changed" in only
     assert masked("secret = hunter2") == "secret = ********"
+
+
+def test_diff_never_shows_a_key() -> None:
+    for path in ("tls/pbx.key", "tls/pbx.crt", "prompts/menu.wav"):
+        assert list(diff({path: "-----BEGIN old"}, {path: b"-----BEGIN new"}, [path])) == [f"--- {path}: changed"]
+
+
+def test_encryption_is_required_of_whom_the_description_says_and_offered_to_the_others(
+    clinic: Clinic, tree: dict[str, bytes]
+) -> None:
+    found = {s.name: s.options for s in sections({"p": tree["pjsip_people.conf"].decode()}) if "context" in s.options}
+    must = {p.ext for p in clinic.people if clinic.encrypts(p)}
+    assert must and must < set(found)
+    for ext, options in found.items():
+        said = {key: value[0] for key, value in options.items()}
+        assert said["media_encryption"] == "sdes"
+        assert said["media_encryption_optimistic"] == ("no" if ext in must else "yes")
+        assert said.get("transport") == ("voice-tls" if ext in must else None)
+        assert said["context"].startswith("phones-encrypted-") is (ext in must)
+
+
+def test_emergency_calls_are_never_asked_how_they_came(tree: dict[str, bytes]) -> None:
+    for name in ("internal", "local", "national"):
+        assert "DIALPLAN_EXISTS(emergency," in context(tree, f"phones-encrypted-{name}")
 
 
 def test_difference_of_trees_names_added_removed_and_changed() -> None:
