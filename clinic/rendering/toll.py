@@ -9,6 +9,7 @@ from clinic.model import Clinic
 from clinic.toll import Caps
 
 UNLIMITED = 999_999_999
+SMALLEST_SHARE = 4
 SHORTEST_STEP = 15  # seconds; a provider that charges by the second is paid ahead in slices of about that
 
 
@@ -23,10 +24,12 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """`step` in seconds; `prices` of a step by trunk and zone; `caps` by kind of scope; `longest` call in seconds."""
+    """`step` in seconds; `prices` of a step by trunk and zone; `caps` by kind of scope; `longest` call in seconds;
+    `share`: how many calls out one person may have up at once."""
 
     step: int
     longest: int
+    share: int
     prices: dict[str, dict[str, int]]
     caps: dict[str, Cap]
 
@@ -37,6 +40,7 @@ def counted(clinic: Clinic) -> Counted:
     return Counted(
         step=step,
         longest=toll.longest_call_minutes * 60,
+        share=max(SMALLEST_SHARE, sum(t.channels for t in clinic.trunks if t.enabled) // 3),
         prices={
             t.name: {zone: _hundredths(price * step / 60) for zone, price in t.tariffs.items()} for t in clinic.trunks
         },

@@ -125,8 +125,8 @@ def cli(request: pytest.FixtureRequest, *words: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout)
 
 
-def refused(call: Call) -> str:
-    call.wait_ended(5)
+def refused(call: Call, within: float = 5) -> str:
+    call.wait_ended(within)
     assert not call.info["answered"] and call.info["status"] >= 400, f"not refused: {outcome(call)}"
     return outcome(call)
 
@@ -171,7 +171,7 @@ def test_listed_countries_only(tolls: Tolls, using: Lock, evidence: Evidence, co
         )
         country, number = tolls.numbers()[0]
         with control(f"the same telephone is not refused {country}"):
-            refused(tolls.call(who, number))
+            refused(tolls.call(who, number), 1.5)
 
 
 @pytest.mark.check(
@@ -218,7 +218,7 @@ def test_caps_close_themselves(
                     code, answer = cli(request, "reopen", who)
                     assert code == 0 and key in answer["reopened"]
                     with control(f"after `fraud reopen` {who} is not refused"):
-                        refused(tolls.call(who, number))
+                        refused(tolls.call(who, number), 1.5)
                     tolls.phones.tidy()
                 else:
                     tolls.drop(key)
@@ -256,7 +256,7 @@ def test_calls_abroad_at_once(tolls: Tolls, using: Lock, evidence: Evidence, con
         for call in (first, *more):
             call.hangup()
         with control("when they have ended, the next one is not refused"):
-            refused(tolls.call(who, number))
+            refused(tolls.call(who, number), 1.5)
 
 
 @pytest.mark.check(
@@ -331,7 +331,7 @@ def test_pin_and_its_lock(
         code, report = cli(request, "reopen", who)
         assert code == 0 and f"locked/{who}" in report["reopened"]
         with control("after `fraud reopen` the PIN is asked for again, not refused"):
-            refused(tolls.call(who, number))
+            refused(tolls.call(who, number), 1.5)
 
 
 @pytest.mark.check(
@@ -353,7 +353,7 @@ def test_hours_of_calls_abroad(tolls: Tolls, using: Lock, evidence: Evidence, co
         evidence(f"{number} ten minutes after the last hour: {said}")
         tolls.at(moments.open() if moments else None, who)
         with control("ten minutes after the first hour it is not refused"):
-            refused(tolls.call(who, number))
+            refused(tolls.call(who, number), 1.5)
 
 
 @pytest.mark.check(
@@ -393,6 +393,34 @@ def test_emergency_whatever_is_closed(tolls: Tolls, alone: Lock, evidence: Evide
         finally:
             for trunk in trunks:
                 tolls.pbx.delete("trunk", f"{trunk}/disabled")
+
+
+@pytest.mark.check(
+    id="fair-share", title="One telephone, stolen or gone wild, never takes every line",
+    proves="clinic.yml: trunks; case: 2", lab_only=True,
+)  # fmt: skip
+def test_one_account_never_takes_every_line(
+    phones: Phones, pstn: Pstn, clinic: Clinic, using: Lock, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that patients can call, and others call out, while an account makes as many calls as it can."""
+    share, lines = counted(clinic).share, sum(t.channels for t in enabled(clinic))
+    able = [p.ext for p in clinic.people if clinic.class_of(p).includes(ServiceClass.LOCAL) and p.role is Role.DOCTOR]
+    if len(able) < 2 or share >= lines or share > 20:
+        pytest.skip("clinic.yml: people or trunks are too few, or too many, to try it")
+    greedy, other = able[-1], able[-2]
+    number = f"8{clinic.numbering.area_code}9990000"[:11]
+    with using(*(t.name for t in enabled(clinic))):
+        calls = []
+        for _ in range(share):
+            calls.append(phones.call(greedy, number).wait_ringing(6))
+        said = [refused(phones.call(greedy, number)) for _ in range(3)]
+        evidence(f"{greedy} had {share} of {lines} lines; three calls more: {said[0]}")
+        with control(f"{other} is not refused meanwhile"):
+            refused(phones.call(other, number), 1.5)
+        calls[0].hangup()
+        time.sleep(0.3)
+        with control(f"with one call less {greedy} is not refused"):
+            refused(phones.call(greedy, number), 1.5)
 
 
 @pytest.mark.check(
