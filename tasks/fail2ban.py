@@ -16,7 +16,12 @@ from tasks.trees import File, Tree, tree
 
 FILES = Path(__file__).resolve().parent.parent / "files/fail2ban"
 HOME = "/etc/fail2ban"
-TRY = f'cp -a {HOME} "$NEW/whole" && cp -a "$NEW{HOME}/." "$NEW/whole/" && fail2ban-client -c "$NEW/whole" -t'
+TRY = (
+    f'cp -a {HOME} "$NEW/whole" && cp -a "$NEW{HOME}/." "$NEW/whole/" && fail2ban-client -c "$NEW/whole" -t && '
+    # Its own test compiles no expression, and a reload that fails on one leaves no jail at all.
+    'for f in "$NEW"/whole/filter.d/clinic-*.conf; do fail2ban-regex x "$f" >"$NEW/said" 2>&1 || '
+    '{ tail -n 2 "$NEW/said"; exit 1; }; done'
+)
 ANSWERS = "for n in $(seq 100); do fail2ban-client ping >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1"
 
 
