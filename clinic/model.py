@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -59,6 +60,9 @@ class Clinic(Frozen):
     groups: tuple[Group, ...] = ()
     switches: dict[Slug, Switch]
     networks: Networks
+    resolvers: tuple[IPv4Address, ...] = Field(
+        (), max_length=3, description="DNS servers; alerts need them, calls do not"
+    )
     uplinks: tuple[Uplink, ...] = Field(min_length=1, max_length=4)
     trunks: tuple[Trunk, ...] = Field(min_length=1)
     emergency: Emergency = Emergency()

@@ -28,6 +28,7 @@ def base(clinic: Clinic) -> None:
             "/etc/default/locale": File(b"LANG=en_US.UTF-8\n"),
             "/etc/hostname": File(f"{name}\n".encode()),
             "/etc/hosts": File(f"127.0.0.1 localhost\n127.0.1.1 {name}\n::1 localhost ip6-localhost\n".encode()),
+            "/etc/resolv.conf": File("".join(f"nameserver {r}\n" for r in clinic.resolvers).encode()),
             "/etc/cloud/cloud.cfg.d/99-clinic.cfg": File(b"preserve_hostname: true\nmanage_etc_hosts: false\n"),
             "/etc/sudoers.d/clinicpbx": File((FILES / "sudoers").read_bytes(), "440"),
             "/usr/sbin/policy-rc.d": File((FILES / "policy-rc.d").read_bytes(), "755"),

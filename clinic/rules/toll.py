@@ -77,4 +77,12 @@ def alerts_once(clinic: Clinic) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-RULES = (countries, abroad_is_capped, priced, known_hours, alerts_once)
+def alerts_find_their_way(clinic: Clinic) -> Iterator[Finding]:
+    if clinic.alerts and not clinic.resolvers:
+        yield Finding(
+            ("alerts",), ", ".join(clinic.alerts), "alerts go to servers by name, and nobody resolves names",
+            "Add `resolvers:` with the addresses of the clinic's DNS servers",
+        )  # fmt: skip
+
+
+RULES = (countries, abroad_is_capped, priced, known_hours, alerts_once, alerts_find_their_way)

@@ -363,7 +363,12 @@ EDITS = {
         "role: chief,", "role: chief, pin_class: mobile,", "people[5].pin_class",
         "a PIN reaches further than the person's own class", at="pin_class: mobile"),
     "alert told twice": Edit(
-        "alerts: []", "alerts: [mail, mail]", "alerts[1]", "the name already stands in the list", at="mail, mail"),
+        "resolvers: [] # DNS servers, as [10.20.10.1]; alerts and updates need them, calls do not\n\nalerts: []",
+        "resolvers: [10.20.10.1]\nalerts: [mail, mail]", "alerts[1]", "the name already stands in the list",
+        at="mail, mail"),
+    "alerts that find nobody": Edit(
+        "alerts: []", "alerts: [mail]", "alerts", "alerts go to servers by name, and nobody resolves names",
+        at="alerts: [mail]"),
     # the file itself
     "unknown key": Edit(PERSON, PERSON.replace("room:", "rom:"), "people[4].rom", "no such key here"),
     "missing key": Edit("timezone: Europe/Moscow\n", "", "timezone", "the key `timezone` is required", at="# yaml"),
