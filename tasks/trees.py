@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pyinfra import host
+from pyinfra import host, logger
 from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, operation
 from pyinfra.api.command import FunctionCommand
 
@@ -118,7 +118,8 @@ def pack(files: Tree) -> bytes:
 def _send(state: State, host: Host, data: bytes, command: str) -> bool:
     status, answer = stream(client_of(host), f"sudo sh -c {shlex.quote(command)}", io.BytesIO(data))
     if status:
-        host.log(f"  {answer}")
+        for line in answer.splitlines()[-8:]:
+            logger.error(f"{host.print_prefix}  {line}")
     return status == 0
 
 
