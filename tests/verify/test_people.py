@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from clinic.accounts import account
 from clinic.model import Clinic
 from clinic.people import Role
 from clinic.rendering.asterisk import all_groups
@@ -424,9 +425,8 @@ def test_busy_lamp(
     address = re.search(r"@([0-9.]+)", pbx.contacts()[watcher])
     assert address, f"{watcher} is not registered"
     key = phones.pool.add_agent(
-        address[1], 5095, name="verify-lamp", user=watcher, password=secrets[f"sip/{watcher}"],
-        server=f"{clinic.networks.voice.pbx}:5060",
-    )  # fmt: skip
+        address[1], 5095, name="verify-lamp", **account(clinic, clinic.by_ext[watcher], secrets)
+    )
     try:
         found = phones.pool.subscribe(key, other)
         assert found["status"] == 200, f"SUBSCRIBE was answered with {found['status']}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from clinic.accounts import account
 from clinic.model import Clinic
 from clinic.people import Person, Role
 from clinic.types import ServiceClass
@@ -253,7 +254,7 @@ def test_unknown_sources_are_refused(
             call = phones.call(other, victim).wait_ringing(4)
             call.hangup()
             assert not phones.numbers_rung(victim, since)
-        right = {"user": other, "password": secrets[f"sip/{other}"], "server": server}
+        right = account(clinic, clinic.by_ext[other], secrets)
         added.append(phones.pool.add_agent(address, 15079, name="verify-right", **right))
         with control("with the right password the same call from the same address rings"):
             phones.call("verify-right", victim).wait_ended(1.5)
