@@ -55,11 +55,12 @@ class Deaf(threading.Thread):
         super().__init__(daemon=True)
         self.pbx, self.ended, self.address = pbx, threading.Event(), clinic.networks.voice.pbx
         register = "0x" + b"REGISTER".hex()  # a request's first 8 bytes, behind UDP's 8
+        telephones = f"ip saddr {clinic.networks.voice.cidr} ip saddr != {{ {own}, {self.address} }} ip daddr @held"
         self.rules = (
             f"table inet {TABLE} {{\n set held {{ type ipv4_addr; flags timeout; }}\n chain input {{\n"
-            f"  type filter hook input priority -10; policy accept;\n  ip saddr {clinic.networks.voice.cidr} "
-            f"ip saddr != {own} ip daddr @held udp dport {SIP} @th,64,64 {register} drop\n  ip saddr "
-            f"{clinic.networks.voice.cidr} ip saddr != {own} ip daddr @held tcp dport {SIPS} drop\n }}\n}}\n"
+            f"  type filter hook input priority -10; policy accept;\n"
+            f"  {telephones} udp dport {SIP} @th,64,64 {register} drop\n"
+            f"  {telephones} tcp dport {SIPS} drop\n }}\n}}\n"
         )
 
     def start(self) -> None:
