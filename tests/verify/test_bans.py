@@ -162,7 +162,7 @@ def test_cracker_is_banned(
 def test_ban_times_grow(
     place: Place, pbx: Pbx, clinic: Clinic, attacker: str, evidence: Evidence, control: Control
 ) -> None:
-    """Ensure that each ban of an address is longer than the one before; for the check the first lasts three seconds."""
+    """Ensure that each ban of an address is longer than the one before; for the check the first lasts four seconds."""
     from clinicpbx.verify.stranger import Stranger
 
     def told() -> list[int]:
@@ -173,21 +173,23 @@ def test_ban_times_grow(
     usual = pbx.run("fail2ban-client get sip-auth bantime").strip()
     before, ext = len(told()), clinic.people[0].ext
     try:
-        pbx.run("fail2ban-client set sip-auth bantime 3")
+        # A ban that is over before fail2ban has written it down is none to it: on a busy machine a third may be needed.
+        pbx.run("fail2ban-client set sip-auth bantime 4")
         with Stranger(clinic, attacker, place.state["namespaces"]["eng"]) as stranger:
-            stranger.crack(ext, attempts=80, rate=150)
-            assert wait_until(lambda: len(told()) > before, 3), "the first ban did not come"
-            assert wait_until(lambda: not banned(pbx, attacker), 6), "the first ban did not end"
-            first = told()[before:]
-            stranger.crack(ext, attempts=80, rate=150)
-            assert wait_until(lambda: max(told()[before:]) > max(first), 3), f"bans in a row lasted {told()[before:]} s"
+            for _ in range(3):
+                known = len(told())
+                stranger.crack(ext, attempts=80, rate=150)
+                assert wait_until(lambda: len(told()) > known, 4), "no ban came"  # noqa: B023
+                if known > before and wait_until(lambda: max(told()[before:]) > 4, 2):
+                    break
+                assert wait_until(lambda: not banned(pbx, attacker), 8), "a ban of 4 s did not end"
     finally:
         pbx.run(f"fail2ban-client set sip-auth bantime {usual}")
-    second = max(told()[before:])
-    evidence(f"bans of {attacker} in a row: {max(first)} s and {second} s; usually the first is {usual} s")
-    assert first == [3] and second >= 6, f"bans in a row lasted {first} and {second} s"
-    with control("the second ban was not as long as the first"):
-        assert second == first[0]
+    first, longest = told()[before], max(told()[before:])
+    evidence(f"bans of {attacker} in a row: {first} s, then {longest} s; usually the first is {usual} s")
+    assert first == 4 and longest >= 8, f"bans in a row lasted {told()[before:]} s"
+    with control("the later ban was not as long as the first"):
+        assert longest == first
 
 
 @pytest.mark.check(
