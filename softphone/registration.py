@@ -33,6 +33,12 @@ class Registration:
         async with self._busy:
             return await self._register(self.wanted if expires is None else expires, timeout)
 
+    async def refresh(self) -> None:
+        """Register again, unless the address was given up or handed over while this waited for its turn."""
+        async with self._busy:
+            if self.state != "unregistered":
+                await self._register(self.wanted, None)
+
     async def hand_over(self, contact: str, expires: int, timeout: float | None = None) -> int:
         """Register another address (a URI) in the place of ours and stop refreshing; the SIP status.
 
@@ -102,7 +108,7 @@ class Registration:
         return int(value) if value.isdigit() else asked
 
     def _schedule(self, delay: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay, lambda: self.agent.spawn(self.register()))
+        self._timer = asyncio.get_running_loop().call_later(delay, lambda: self.agent.spawn(self.refresh()))
 
     def stop(self) -> None:
         if self._timer:

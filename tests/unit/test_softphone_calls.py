@@ -339,6 +339,22 @@ def test_registration_needs_the_right_password(algorithm: str) -> None:
     run(work)
 
 
+def test_a_refresh_that_waited_does_not_take_back_what_was_handed_over() -> None:
+    async def run() -> dict[str, str]:
+        registrar = Registrar({"2001": "right"})
+        agent = Agent("127.0.0.61", 0, user="2001", password="right", server=registrar.address)
+        await agent.open()
+        assert await agent.registration.register() == "registered"
+        theirs = "sip:2001@10.0.0.9:5060"
+        await asyncio.gather(agent.registration.hand_over(theirs, 60), agent.registration.refresh())
+        found = dict(registrar.contacts)
+        agent.close()
+        registrar.close()
+        return found
+
+    assert asyncio.run(run()) == {"2001": "sip:2001@10.0.0.9:5060"}
+
+
 def test_registration_without_a_server_fails_and_is_tried_again() -> None:
     async def work() -> None:
         agent = Agent("127.0.0.43", 0, user="1", password="x", server="127.0.0.44:15999", t1=0.01)
