@@ -1,7 +1,20 @@
 """One night's run, in order. Rehearse it with `clinicpbx deploy case`, or `pyinfra inventory/case.py deploy.py`."""
 
 from clinicpbx.inventory import tonight
-from tasks import asterisk, base, bundle, database, fail2ban, guard, hardening, ledger, network, recordings, vm
+from tasks import (
+    asterisk,
+    base,
+    bundle,
+    database,
+    fail2ban,
+    firewall,
+    guard,
+    hardening,
+    ledger,
+    network,
+    recordings,
+    vm,
+)
 
 night = tonight()
 
@@ -10,6 +23,7 @@ base.base(night.clinic)
 bundle.bundle(night.bundle, updates=bool(night.clinic.updates.mirror))
 hardening.hardening(night.clinic)
 network.network(night.clinic)
+firewall.firewall(night.clinic)
 database.database(night.secrets["db/reports"])
 recordings.recordings(night.clinic)
 asterisk.asterisk(night.generation)

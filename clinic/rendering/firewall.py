@@ -61,7 +61,7 @@ table inet {TABLE} {{
         type filter hook input priority filter; policy drop;
         iifname "lo" accept
         meta nfproto ipv4 fib saddr . iif oif missing counter drop comment "not the card that the answer leaves by"
-        ct state invalid drop
+        ct state invalid counter drop
         # Before what is established: a flood by UDP is one connection. Providers have no limit: anybody can
         # write their address on a packet, and would cut them off.
         ip saddr {voice.cidr} udp dport {SIP} update @telephones {{ {sip} }} counter drop comment "SIP flood"
@@ -75,6 +75,7 @@ table inet {TABLE} {{
         ip daddr @uplinks jump uplinks
         icmp type echo-request ip saddr @pingers limit rate {PING_RATE}/second burst {PING_BURST} packets accept
         meta nfproto ipv6 jump six
+        counter comment "dropped"
     }}
     chain voice {{
         udp dport {{ {SIP}, {RTP} }} accept
