@@ -31,8 +31,8 @@ COLUMNS = {
 """Table -> its columns, in the order of the file and of `Row.values`."""
 STREAMS = ("cdr", "cel", "queue_log")
 
-WATCHERS = "Local/s@silence-"
-"""Channels that only watch whether a provider responds: no calls, so no events of calls."""
+WATCHERS = ("Local/s@silence-", "Local/s@meter-")
+"""Channels that watch whether a provider responds, or pay for a call: no calls, so no events of calls."""
 _CHANNEL = COLUMNS["cel"].index("channame")
 
 LONGEST = 1 << 16

@@ -206,7 +206,8 @@ def test_failing_phone_is_reported(
     from lab.phones import spare_addresses
 
     hour = " ".join(row["title"] for row in received(lab, time.time() - 3600))
-    person = next((p for p in reversed(clinic.people) if f" {p.ext} " not in hour), None)
+    ours = clinic.people[:-2]  # the last two fail in other checks
+    person = next((p for p in reversed(ours) if f" {p.ext} " not in hour), None)
     if person is None:
         pytest.skip("everybody's telephone was reported within the hour already")
     address, began = spare_addresses(lab)[-1], time.time()

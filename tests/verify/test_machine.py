@@ -193,7 +193,7 @@ def test_records_survive_a_stopped_database(
     found = pbx.rows(f"select uniqueid from cdr where uniqueid in ({wanted})", 2, 15)  # noqa: S608 - Asterisk's ids
     assert sorted(row[0] for row in found) == sorted(ours), f"rows in the database: {found}"
     events = [
-        row for row in csv.reader(pbx.run(f"tail -n 400 {CEL}").splitlines()) if len(row) > 12 and row[12] in ours
+        row for row in csv.reader(pbx.run(f"tail -n 4000 {CEL}").splitlines()) if len(row) > 12 and row[12] in ours
     ]
     counted = f"select count(*) from cel where linkedid in ({wanted})"  # noqa: S608
     assert wait_until(lambda: pbx.sql(counted)[0][0] == str(len(events)), 10, every=0.4), (
@@ -202,7 +202,7 @@ def test_records_survive_a_stopped_database(
     evidence(f"after its return: 2 CDR rows and {len(events)} CEL rows of these calls, each exactly once")
     to_then = int(time.time()) - 2
     inside = [
-        n for n in pbx.run(f"tail -n 400 {QUEUE_LOG}").splitlines() if from_then <= int(n.partition("|")[0]) <= to_then
+        n for n in pbx.run(f"tail -n 4000 {QUEUE_LOG}").splitlines() if from_then <= int(n.partition("|")[0]) <= to_then
     ]
     window = f"select count(*) from queue_log where extract(epoch from time)::bigint between {from_then} and {to_then}"  # noqa: S608
     assert wait_until(lambda: pbx.sql(window)[0][0] == str(len(inside)), 10, every=0.4), (
