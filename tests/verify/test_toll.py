@@ -156,7 +156,7 @@ def test_listed_countries_only(tolls: Tolls, using: Lock, evidence: Evidence, co
     closed = [
         r for r in ("GB", "LV", "CU", "TN", "AZ", "US", "KZ", "IT") if r not in clinic.toll.countries
     ]  # fmt: skip
-    with using(enabled(clinic)[-1].name):
+    with using(*(t.name for t in enabled(clinic))):
         for country, number in tolls.numbers():
             since = tolls.now()
             call = tolls.call(who, number).wait_answered(6)
@@ -249,7 +249,7 @@ def test_calls_abroad_at_once(tolls: Tolls, using: Lock, evidence: Evidence, con
     most, (_, number) = clinic.toll.person.calls, tolls.numbers()[0]
     if most is None or most > 4:
         pytest.skip("clinic.yml: toll.person.calls is not limited, or to many")
-    with using(enabled(clinic)[-1].name):
+    with using(*(t.name for t in enabled(clinic))):
         since = tolls.now()
         calls = [tolls.call(who, number) for _ in range(most + 3)]
         for call in calls:
@@ -283,7 +283,7 @@ def test_a_call_in_progress_is_counted(tolls: Tolls, using: Lock, evidence: Evid
     colleague = [p.ext for p in clinic.people if p.role in (Role.STAFF, Role.DOCTOR) and p.ext != who][-3]
     if caps["person"].seconds == UNLIMITED:
         pytest.skip("clinic.yml: toll.person.minutes is not limited")
-    with using(enabled(clinic)[-1].name):
+    with using(*(t.name for t in enabled(clinic))):
         tolls.put(f"seconds/person-{who}", caps["person"].seconds - tolls.step)
         call = tolls.call(who, number).wait_answered(6)
         began = time.monotonic()
@@ -327,24 +327,25 @@ def test_pin_and_its_lock(
             call.dtmf(digits)
         return call
 
-    with using(enabled(clinic)[-1].name):
+    every = [t.name for t in enabled(clinic)]
+    with using(*every):
         since = tolls.now()
         call = dial(wrong, pin)
         call.wait_tone(620, 8)
         assert tolls.arrived(number, since)
         tolls.end(call)
-        assert f"wrong/{who}" not in tolls.purse(), "the right PIN does not forget the wrong one"
-        since = tolls.now()
-        dial(wrong, wrong, wrong).wait_ended(8)
-        dial(wrong, wrong).wait_ended(8)
-        assert f"locked/{who}" in tolls.purse(), f"after five wrong PINs it is not locked: {tolls.purse()}"
-        said = refused(tolls.call(who, number))
-        assert not tolls.arrived(number, since), "a provider was asked with a wrong PIN"
-        evidence(f"{who}: right PIN connected; five wrong ones: locked; then {said}")
-        code, report = cli(request, "reopen", who)
-        assert code == 0 and f"locked/{who}" in report["reopened"]
-        with control("after `fraud reopen` the PIN is asked for again, not refused"):
-            refused(tolls.call(who, number), 1.5)
+    assert f"wrong/{who}" not in tolls.purse(), "the right PIN does not forget the wrong one"
+    since = tolls.now()
+    dial(wrong, wrong, wrong).wait_ended(8)
+    dial(wrong, wrong).wait_ended(8)
+    assert f"locked/{who}" in tolls.purse(), f"after five wrong PINs it is not locked: {tolls.purse()}"
+    said = refused(tolls.call(who, number))
+    assert not tolls.arrived(number, since), "a provider was asked with a wrong PIN"
+    evidence(f"{who}: right PIN connected; five wrong ones: locked; then {said}")
+    code, report = cli(request, "reopen", who)
+    assert code == 0 and f"locked/{who}" in report["reopened"]
+    with control("after `fraud reopen` the PIN is asked for again, not refused"):
+        refused(tolls.call(who, number), 1.5)
 
 
 @pytest.mark.check(
@@ -358,7 +359,7 @@ def test_hours_of_calls_abroad(tolls: Tolls, using: Lock, evidence: Evidence, co
     if night is None:
         pytest.skip("clinic.yml: toll.hours never close")
     _, number = tolls.numbers()[0]
-    with using(enabled(tolls.clinic)[-1].name):
+    with using(*(t.name for t in enabled(tolls.clinic))):
         tolls.at(night, who)
         since = tolls.now()
         said = refused(tolls.call(who, number))
@@ -424,7 +425,7 @@ def test_one_account_never_takes_every_line(
         pytest.skip("clinic.yml: people or trunks are too few, or too many, to try it")
     greedy, other = able[-1], able[-2]
     number = f"8{clinic.numbering.area_code}9990000"[:11]
-    with using(enabled(clinic)[-1].name):
+    with using(*(t.name for t in enabled(clinic))):
         calls = []
         for _ in range(share):
             calls.append(phones.call(greedy, number).wait_ringing(6))
@@ -450,7 +451,7 @@ def test_transfers_are_paid_by_who_transfers(
     _, number = tolls.numbers()[0]
     poor = min((p for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF) and p.ext != who),
                key=lambda p: clinic.class_of(p).rank).ext  # fmt: skip
-    with using(enabled(clinic)[-1].name), own_number(who):
+    with using(*(t.name for t in enabled(clinic))), own_number(who):
         since = tolls.now()
         call = tolls.call(who, poor)
         far = tolls.phones.ringing(poor, 5, caller=who).answer(tone=620)
