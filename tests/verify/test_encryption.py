@@ -20,7 +20,7 @@ from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
 from softphone.client import Call
 
-pytestmark = pytest.mark.lane("staff")
+pytestmark = pytest.mark.lane("encryption")
 Lock = Callable[..., contextlib.AbstractContextManager[None]]
 PORT = 15090
 DAYS_OF_WARNING = 90
