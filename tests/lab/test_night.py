@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from clinicpbx import descriptions
 from clinicpbx.secrets import Store
+from clinicpbx.site import Site
 from softphone.client import Pool
 from tests.lab.conftest import LAB, ROOT, Case
 from tests.schema import pve_schema
@@ -222,6 +224,10 @@ def clinic_of_the_lab(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("lab-trunk/"):
             store.put(name.removeprefix("lab-"), value)
     store.put("hypervisor/token", api["token_secret"])
+    alerts = descriptions.read_or_explain(str(case.file)).alerts
+    for name, url in Site.at(f"lab{LAB}", case.folder).secrets(store.load(), alerts).items():
+        if name.startswith("alert/"):
+            store.put(name, url)
     shutil.copy(api["ca"], case.folder / "hypervisor-ca.pem")
     shutil.copy(f"/run/clinicpbx/lab{LAB}/known_hosts", case.folder / "known_hosts")
 
