@@ -1,4 +1,4 @@
-"""fail2ban's filters on real lines of Asterisk, hostile ones too, and the jails. (`verify --only filters` asks fail2ban.)"""
+"""The filters on real lines of Asterisk, hostile ones too, and the jails. `verify --only filters` asks fail2ban itself."""
 
 from __future__ import annotations
 
