@@ -1,4 +1,4 @@
-"""Hosts that attack the clinic, made on demand: on the internet, on an uplink's segment, at a socket of the voice network.
+"""Hosts that attack the clinic, made on demand: on the internet, on an uplink's segment, at a socket of the voice net.
 
 Each is a namespace of the lab with one card, and counts what it sends and hears on SIP's ports itself. `scripts/clean`
 removes them by name, also after a crash.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +24,12 @@ _COUNT = """
 table inet count {
   counter sent { }
   counter heard { }
-  chain out { type filter hook output priority 0; meta l4proto { tcp, udp } th dport { 22, 5060, 5061 } counter name sent; }
-  chain in { type filter hook input priority 0; meta l4proto { tcp, udp } th sport { 22, 5060, 5061 } counter name heard; }
+  chain out {
+    type filter hook output priority 0; meta l4proto { tcp, udp } th dport { 22, 5060, 5061 } counter name sent
+  }
+  chain in {
+    type filter hook input priority 0; meta l4proto { tcp, udp } th sport { 22, 5060, 5061 } counter name heard
+  }
 }
 """
 
@@ -85,9 +91,6 @@ def _remove(space: str, far: str, inside: str) -> None:
     if netns.exists(space):
         for pid in netns.pids(space):
             with contextlib.suppress(ProcessLookupError):
-                import os
-                import signal
-
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(netns.CommandError):
             netns.run(["ip", "netns", "del", space])

@@ -1,4 +1,4 @@
-"""The filters on real lines of Asterisk, hostile ones too, and the jails. `verify --only filters` asks fail2ban itself."""
+"""The filters on real lines of Asterisk, hostile ones too, and the jails. `verify --only filters` asks fail2ban."""
 
 from __future__ import annotations
 
