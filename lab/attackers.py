@@ -58,8 +58,8 @@ class Attacker:
             try:
                 return process.communicate(timeout=seconds)[0]
             except subprocess.TimeoutExpired:
-                process.terminate()
-                return process.communicate(timeout=5)[0]
+                process.kill()
+                return process.communicate()[0]
 
 
 @contextlib.contextmanager

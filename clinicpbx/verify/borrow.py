@@ -145,6 +145,7 @@ def refuse_if_in_use(pbx: Pbx) -> None:
     """Raises InUseError while a call is up or an operator is logged in."""
     lines = pbx.asterisk("core show channels count").splitlines()
     calls = next((int(line.split()[0]) for line in lines if "active call" in line), 0)
+    calls -= sum(line.startswith(("Local/s@meter-", "Local/s@silence-")) for line in pbx.channels())  # each half is one
     members = len(pbx.queue())
     if calls or members:
         raise InUseError(

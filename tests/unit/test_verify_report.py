@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -280,11 +282,31 @@ def test_moments_are_found_in_the_calendar() -> None:
 
 
 def test_one_breaks_a_provider_only_while_nobody_uses_it(tmp_path: Path) -> None:
-    locks = Locks(tmp_path)
-    with locks.hold("in-north"), locks.hold("in-north"):
-        with pytest.raises(TimeoutError), locks.hold("in-north", alone=True, patience=0.1):
+    locks, others, breaker = Locks(tmp_path), Locks(tmp_path), Locks(tmp_path)
+    with locks.hold("in-north"), others.hold("in-north"):
+        with pytest.raises(TimeoutError), breaker.hold("in-north", alone=True, patience=0.1):
             pass
-        with locks.hold("in-south", alone=True, patience=0.1):
+        with breaker.hold("in-south", alone=True, patience=0.1):
             pass
-    with locks.hold("in-north", alone=True, patience=0.1):
+    with breaker.hold("in-north", alone=True, patience=0.1):
         pass
+
+
+def test_who_waits_to_break_a_provider_is_next_and_a_check_may_use_it_twice(tmp_path: Path) -> None:
+    users, late, breaker = Locks(tmp_path), Locks(tmp_path), Locks(tmp_path)
+    turns: list[str] = []
+
+    def breaks() -> None:
+        with breaker.hold("in-north", alone=True, patience=5):
+            turns.append("breaker")
+
+    with users.hold("in-north"), users.hold("in-north"):
+        waiting = threading.Thread(target=breaks)
+        waiting.start()
+        time.sleep(0.3)
+        with pytest.raises(TimeoutError), late.hold("in-north", patience=0.2):
+            pass
+    waiting.join(5)
+    with late.hold("in-north", patience=1):
+        turns.append("late")
+    assert turns == ["breaker", "late"]
