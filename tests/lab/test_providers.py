@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from clinic import secrets as names
 from clinic.loading import load
 from clinicpbx import bundle, image
-from clinicpbx.secrets import generate
+from clinicpbx.secrets import complete
 from lab import clean, faults, lab, netns, network, providers, pstn
 from softphone.client import Call, Pool, PoolError
 
@@ -40,7 +39,7 @@ class Stand:
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     clinic = load((ROOT / "inventory/case/clinic.yml").read_text())
-    passwords = names.completed({}, clinic, generate)
+    passwords = complete({}, clinic)
     passwords |= {f"trunk/{trunk.name}": secrets.token_hex(8) for trunk in clinic.trunks}
     tools = image.tools(bundle.ensure(ROOT / "bundle.lock", production=False))
     clean.lab(NUMBER)
