@@ -251,6 +251,37 @@ def execute(
         raise ClinicError(f"{command[0]}: {error.strerror}", remedy="write it after --") from None
 
 
+@app.command(epilog="Examples:  lab drill security case  |  lab drill security --quick --json  |  ... --only fraud")
+def drill(
+    kind: Annotated[str, typer.Argument(help="security")],
+    clinic: Annotated[str, typer.Argument(help="A clinic of inventory/, or the path of a clinic.yml")] = "case",
+    lab: Lab = N,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter floods, fewer messages and destinations")] = False,
+    only: Annotated[str, typer.Option("--only", help="Parts: scan, flood, malformed, fraud, emergency")] = "",
+    as_json: Json = False,
+) -> None:
+    """Attack the deployed rehearsal for real and report the figures. Exit 1 when one is beyond its limit."""
+    if kind != "security":
+        raise ClinicError(f"There is no drill `{kind}`.", remedy="clinicpbx lab drill security")
+    from clinicpbx.drill import security
+
+    chosen = [part.strip() for part in only.split(",") if part.strip()]
+    console = Console(stderr=as_json, highlight=False, emoji=False)
+    report = security.run(
+        clinic, f"lab{lab or ''}", lambda text: console.print(text, markup=False), quick=quick, only=chosen
+    )
+    folder = security.write(report)
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        for figure in security.TOLD:
+            console.print(f"{figure:30} {report[figure]}", markup=False)
+        for line in report["against"]:
+            console.print(line, style="red", markup=False)
+        console.print(f"{report['verdict']}  {folder / 'report.html'}", style="bold", markup=False)
+    raise typer.Exit(1 if report["against"] else 0)
+
+
 def _clinic(lab: int) -> Any:
     from lab import state
 
