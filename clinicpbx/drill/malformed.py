@@ -83,7 +83,10 @@ def provider(clinic: Clinic) -> tuple[str, str, str]:
     """(trunk, its address, one of its numbers) of a provider that is known by its address."""
     for trunk in enabled(clinic):
         if trunk.auth == "address" and trunk.dids:
-            return trunk.name, str(trunk.server), trunk.dids[0].number.lstrip("+")
+            direct = next(
+                (d for d in trunk.dids if d.to in clinic.by_ext), trunk.dids[0]
+            )  # one person's telephone, if any
+            return trunk.name, str(trunk.server), direct.number.lstrip("+")
     raise ClinicError("no provider is known by its address", remedy="use the case's clinic")
 
 

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from clinic.accounts import SIP, SIPS, account
+from clinic.accounts import SIP, account
 from clinic.model import Clinic
 from clinic.people import Role
 from clinicpbx.errors import ClinicError
@@ -48,7 +48,8 @@ class Contact:
 class Deaf(threading.Thread):
     """Keeps the PBX from hearing REGISTERs of the voice network, but those from `own`; other requests pass by UDP.
 
-    Within TLS nobody can tell a REGISTER from a call, so telephones that use it are not heard at all meanwhile.
+    Within TLS nobody can tell a REGISTER from a call to 112, so telephones that use it are heard as always: one that
+    renews its registration rings for itself until its stand-in, which renews every half minute, takes it again.
     """
 
     def __init__(self, pbx: Pbx, clinic: Clinic, own: str) -> None:
@@ -59,8 +60,7 @@ class Deaf(threading.Thread):
         self.rules = (
             f"table inet {TABLE} {{\n set held {{ type ipv4_addr; flags timeout; }}\n chain input {{\n"
             f"  type filter hook input priority -10; policy accept;\n"
-            f"  {telephones} udp dport {SIP} @th,64,64 {register} drop\n"
-            f"  {telephones} tcp dport {SIPS} drop\n }}\n}}\n"
+            f"  {telephones} udp dport {SIP} @th,64,64 {register} drop\n }}\n}}\n"
         )
 
     def start(self) -> None:
