@@ -86,7 +86,10 @@ def test_a_machine_outside_the_voice_network_cannot_stand_in(clinic: Clinic) -> 
 def test_telephones_are_not_borrowed_while_people_use_them(calls: int, members: str) -> None:
     class Busy(Machine):
         def asterisk(self, *commands: str) -> str:
-            return f"0 active channels\n{calls} active call\n"
+            return f"0 active channels\n{int(calls) + 2} active calls\n"
+
+        def channels(self) -> list[str]:  # a call that is paid for has a meter, which is no call
+            return ["Local/s@meter-00000001;1!meter!none", "Local/s@meter-00000001;2!meter!s"]
 
         def queue(self) -> dict[str, str]:
             return {"2001": members} if members else {}
@@ -99,6 +102,9 @@ def test_an_idle_pbx_may_be_borrowed_from() -> None:
     class Idle(Machine):
         def queue(self) -> dict[str, str]:
             return {}
+
+        def channels(self) -> list[str]:
+            return []
 
     borrow.refuse_if_in_use(Idle({}, "0 active channels\n0 active calls\n"))  # type: ignore[arg-type]
 
