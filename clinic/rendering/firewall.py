@@ -106,6 +106,7 @@ table inet {TABLE} {{
         meta skuid "asterisk" meta l4proto {{ tcp, udp }} jump asterisk
     }}
     chain asterisk {{
+        ip saddr {voice.pbx} ip daddr != {voice.cidr} counter drop comment "a telephone's contact is no provider"
         ip daddr != @sip_peers counter drop comment "Asterisk to a stranger"
         ip6 daddr != ::1 counter drop comment "Asterisk to a stranger"
     }}
