@@ -11,6 +11,7 @@ import pytest
 
 from clinic.callflow import Did
 from clinic.model import Clinic
+from clinic.rendering.asterisk import all_groups
 from clinic.trunks import Trunk
 from clinicpbx.verify.desk import Phones, enabled
 from clinicpbx.verify.pbx import Pbx, wait_until
@@ -117,7 +118,8 @@ def test_callers_inject_nothing(
     trunk, did = found
     began = int(float(pbx.run("date +%s")))
     lines = int(pbx.run("wc -l < /var/log/asterisk/messages.log"))
-    everybody = [p.ext for p in clinic.people]
+    group = next((g.members for g in all_groups(clinic) if g.number == did.to), (did.to or "",))
+    everybody = [ext for ext in group if ext in clinic.by_ext]  # whom this number rings, and nobody else
     provider = Provider(place, trunk, clinic)
     with calling_in(trunk.name):
         since = phones.pool.stats()["now"]
