@@ -95,6 +95,7 @@ def dropped(pbx: Pbx, comment: str) -> int:
 
 @pytest.mark.check(
     id="firewall-closed", title="From every network exactly the expected doors answer", proves="case: 2",
+    lab_only=True,
 )  # fmt: skip
 def test_only_expected_doors_answer(
     place: Place, pbx: Pbx, clinic: Clinic, locks: Locks, evidence: Evidence, control: Control
@@ -184,6 +185,7 @@ def test_the_filter_is_there_after_a_boot(
 
 @pytest.mark.check(
     id="firewall-spoofed", title="A telephone's address that comes by an uplink is dropped", proves="case: 2",
+    lab_only=True,
 )  # fmt: skip
 def test_a_spoofed_source_is_dropped(
     place: Place, pbx: Pbx, clinic: Clinic, evidence: Evidence, control: Control
