@@ -9,11 +9,13 @@ the PBX's own counters.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import phonenumbers
 
@@ -262,6 +264,8 @@ def by_spending(thief: Thief, say: Say) -> dict[str, Any]:
     assert example is not None  # noqa: S101 - the rules refuse a country without numbers
     number = f"810{example.country_code}{example.national_number}"
     cap = toll.caps["person"].seconds
+    today = dt.datetime.now(ZoneInfo(clinic.timezone)).strftime("%Y%m%d")
+    thief.pbx.put("toll", "day", today)  # of another day, the purses would be emptied by the first call
     thief.pbx.put("toll", f"seconds/person-{ext}", str(cap - LEFT * toll.step))
     since, connected, spent = thief.now(), 0, Decimal(0)
     for _ in range(LEFT + TRIES):
@@ -343,9 +347,7 @@ def _best(clinic: Clinic) -> Any:
     return next((p for p in clinic.people if clinic.class_of(p) is ServiceClass.INTERNATIONAL), None)
 
 
-def _today() -> Any:
-    import datetime as dt
-
+def _today() -> dt.date:
     return dt.date.today()
 
 
