@@ -115,7 +115,9 @@ def attack(side: Side, place: Place, pbx: Pbx, tools: Path, say: Say, *, quick: 
     clinic, lab = place.clinic, place.lab or 0
     seconds = 2.0 if side.uplink else 6.0 if quick else 15.0
     pbx.run(f"fail2ban-client unban {side.address.ip}", check=False)
-    real = [p.ext for p in clinic.people if p.role is Role.DOCTOR][-4:]
+    told = " ".join(row["title"] for row in alerts.received(lab, time.time() - 3600))  # each is told once an hour
+    doctors = [p.ext for p in clinic.people if p.role is Role.DOCTOR]
+    real = [ext for ext in doctors if f" {ext} " not in told][-4:] or doctors[-4:]
     victim = real[0]
     learned: list[str] = []
     with _words(tools, (*WORDS, victim)) as words, contextlib.ExitStack() as stack:
@@ -124,7 +126,7 @@ def attack(side: Side, place: Place, pbx: Pbx, tools: Path, say: Say, *, quick: 
             began = time.time()
             scan = host.run(tools, ["svmap", side.target], 4)
             for method in ("REGISTER", "INVITE", "OPTIONS"):
-                words_of = f"{min(real)}-{max(real)},{ABSENT[0]}-{ABSENT[1]}"
+                words_of = f"{real[-1]}-{real[-1]},{victim}-{victim},{ABSENT[0]}-{ABSENT[1]}"
                 told = host.run(
                     tools, ["svwar", "--force", "-e", words_of, "-m", method, side.target], seconds / 2
                 )  # fmt: skip
@@ -195,12 +197,17 @@ def control(place: Place) -> str:
         for _ in range(5):  # what the attack left in the queue may be answered first
             right = stranger.wrong(person.ext, place.secrets[f"sip/{person.ext}"])
             answer = stranger.ask(stranger.register(person.ext, right))
-            if " 200 " in answer[:14]:
+            if accepted(answer):
                 break
             time.sleep(0.5)
     if phones := place.phones():
         phones.register([person.ext])  # the telephone has its extension again
-    return f"{person.ext} with its right password: {answer.partition(chr(13))[0]}" if " 200 " in answer[:14] else ""
+    return f"{person.ext} with its right password: accepted" if accepted(answer) else ""
+
+
+def accepted(answer: str) -> bool:
+    """The registration was: 200, or the OPTIONS with which the PBX at once asks whom it has registered. Pure."""
+    return answer.startswith(("SIP/2.0 200 ", "OPTIONS sip:"))
 
 
 def guess(place: Place, victim: str, attempts: int) -> None:
@@ -223,7 +230,7 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
             places.append(attack(side, place, pbx, tools, say, quick=quick))
             if side.uplink:
                 pbx.run("nft flush set inet clinic knocks", check=False)
-        accepted = control(place)
+        seen = control(place)
     finally:
         for side in sides(place.clinic, lab):
             pbx.run(f"fail2ban-client unban {side.address.ip}", check=False)
@@ -235,6 +242,6 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
         "answered_to_strangers": sum(p["answered"] for p in outside),
         "learned": [f"{p['place']}: {what}" for p in places for what in p["learned"]],
         "reported": next((p["reported"] for p in places if p["reported"]), None),
-        "control": accepted,
+        "control": seen,
         "places": places,
     }
