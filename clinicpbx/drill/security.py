@@ -44,8 +44,8 @@ class Limit:
 
 LIMITS = (
     Limit("scan", "answered_to_strangers", 0, "packets that a stranger at an uplink got answered"),
-    Limit("scan", "attempts_answered_before_ban", 200, "answers a cracker got before the ban"),
-    Limit("scan", "seconds_to_ban", 30, "seconds to the ban; svcrack asks about six times a second"),
+    Limit("scan", "attempts_answered_before_ban", 120, "answers a cracker got before the ban"),
+    Limit("scan", "seconds_to_ban", 10, "seconds from the first attempt to the ban"),
     Limit("scan", "learned", 0, "extensions told apart, passwords found"),
     Limit("flood", "phones_lost", 0, "telephones that lost their registration"),
     Limit("flood", "calls_dropped", 0, "calls that lost their audio"),
