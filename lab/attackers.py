@@ -49,14 +49,14 @@ class Attacker:
         known = {c["counter"]["name"]: c["counter"]["packets"] for c in found["nftables"] if "counter" in c}
         return int(known["sent"]), int(known["heard"])
 
-    def run(self, tools: Path, argv: Sequence[str], seconds: float) -> str:
-        """What a program of the tools root says, ended after so many seconds."""
+    def run(self, tools: Path, argv: Sequence[str], seconds: float, text: str = "") -> str:
+        """What a program of the tools root says, ended after so many seconds. `text` is its standard input."""
         command = ["ip", "netns", "exec", self.space, "chroot", str(tools), "env", "HOME=/tmp", *argv]
         with subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             try:
-                return process.communicate(timeout=seconds)[0]
+                return process.communicate(text, timeout=seconds)[0]
             except subprocess.TimeoutExpired:
                 process.kill()
                 return process.communicate()[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clinic.loading import load
-from clinicpbx.drill import fraud, scan, security
+from clinicpbx.drill import fraud, security, sipvicious
 from tests.unit.test_fraud import CASE
 
 GOOD = {
@@ -50,9 +50,10 @@ def test_calls_dropped_are_those_of_every_part_and_chosen_parts_are_no_go_of_all
 
 def test_what_svwar_lists_counts_only_when_it_tells_extensions_apart() -> None:
     same = "| 3111 | reqauth |\n| 9998 | reqauth |\n"
-    assert scan.told_apart(same, {"3111"}, "REGISTER") == []
-    assert scan.told_apart("| 3111 | reqauth |\n| 9998 | noauth |\n", {"3111"}, "INVITE") == ["INVITE 3111 reqauth"]
-    assert scan.cracked("| Extension | Password |\n| 3111 | 1234 |\n") == ["password of 3111"]
+    assert sipvicious.told_apart(same, {"3111"}, "REGISTER") == []
+    other = "| 3111 | reqauth |\n| 9998 | noauth |\n"
+    assert sipvicious.told_apart(other, {"3111"}, "INVITE") == ["INVITE 3111 reqauth"]
+    assert sipvicious.cracked("| Extension | Password |\n| 3111 | 1234 |\n") == ["password of 3111"]
 
 
 def test_a_call_costs_its_tariff_or_the_dearest() -> None:
