@@ -34,8 +34,8 @@ class Jail:
 
 ASTERISK = ("/var/log/asterisk/security.log", "/var/log/asterisk/messages.log")
 JAILS = (
-    # A wrong password leaves two lines, one in each log: 30 attempts.
-    Jail("sip-auth", "clinic-asterisk-auth", 60, 600, ASTERISK),
+    # A wrong password leaves two lines, one in each log: 15 attempts.
+    Jail("sip-auth", "clinic-asterisk-auth", 30, 600, ASTERISK),
     # An unknown account leaves two lines, and four more when it answers the challenge: 17 to 50 attempts. A whole
     # `clinicpbx verify` leaves 30 from one address, with borrowed telephones 6.
     Jail("sip-scan", "clinic-asterisk-scan", 100, 600, ASTERISK),

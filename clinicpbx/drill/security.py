@@ -42,11 +42,13 @@ class Limit:
         return size is not None and 0 <= float(size) <= self.worst
 
 
+# fail2ban counts to 15 attempts and then needs up to a second to look; at full speed the PBX answers 150 in a second.
 LIMITS = (
     Limit("scan", "answered_to_strangers", 0, "packets that a stranger at an uplink got answered"),
-    Limit("scan", "attempts_answered_before_ban", 120, "answers a cracker got before the ban"),
+    Limit("scan", "attempts_answered_before_ban", 200, "answers a cracker got before the ban"),
     Limit("scan", "seconds_to_ban", 10, "seconds from the first attempt to the ban"),
     Limit("scan", "learned", 0, "extensions told apart, passwords found"),
+    Limit("scan", "unreported", 0, "attacks on a telephone's account that nobody was told of"),
     Limit("flood", "phones_lost", 0, "telephones that lost their registration"),
     Limit("flood", "calls_dropped", 0, "calls that lost their audio"),
     Limit("malformed", "crashes", 0, "restarts of Asterisk"),

@@ -25,9 +25,11 @@ MOST = 1000
 """Subjects that are counted at once; the one that was quiet longest is forgotten."""
 SHOWN = 10
 
+_EVENTS = ("ChallengeResponseFailed", "InvalidPassword", "FailedACL")
+"""A wrong password, and what is refused before a password is looked at: an address or a contact that is not allowed."""
 _FAILED = re.compile(
     r"\[(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d{4})\] SECURITY\[\d+\] res_security_log\.c: "
-    r'SecurityEvent="(?:ChallengeResponseFailed|InvalidPassword)",EventTV="[^"]*",Severity="\w+",Service="PJSIP",'
+    rf'SecurityEvent="(?:{"|".join(_EVENTS)})",EventTV="[^"]*",Severity="\w+",Service="PJSIP",'
     r'EventVersion="\d+",AccountID="(?P<account>[\w.+-]{1,64})",SessionID=".*",LocalAddress="IPV[46]/\w+/[^"]*",'
     r'RemoteAddress="IPV[46]/\w+/(?P<address>[0-9A-Fa-f.:]+)/\d+"'
     r'(?:,(?!LocalAddress=|RemoteAddress=)\w+="(?:[^"\\]|\\.)*")*'
@@ -38,7 +40,7 @@ _TOLL = re.compile(r"/toll/(?P<kind>closed|full|locked)/(?P<rest>[\w./+-]{1,100}
 
 @dataclass(frozen=True)
 class Failure:
-    """A wrong password: epoch second, account, the address it came from."""
+    """One refusal of a known account: epoch second, account, the address it came from."""
 
     at: float
     account: str
@@ -65,8 +67,8 @@ class Alert:
 
 
 def failure(line: str) -> Failure | None:
-    """The wrong password that a line of the security log tells of."""
-    if "ChallengeResponseFailed" not in line and "InvalidPassword" not in line:
+    """The refusal of a known account that a line of the security log tells of."""
+    if not any(event in line for event in _EVENTS):
         return None
     found = _FAILED.fullmatch(line)
     if not found:
@@ -94,7 +96,7 @@ class Subject:
 
 
 class Failures:
-    """Counts wrong passwords by account and by address. `dump` and `load` carry it over a restart."""
+    """Counts refusals by account and by address. `dump` and `load` carry it over a restart."""
 
     def __init__(self, subjects: Mapping[str, Subject] | None = None) -> None:
         self.subjects = dict(subjects or {})

@@ -13,7 +13,7 @@ Site = Mapping[str, Any]
 """/etc/clinicpbx/guard.json: clinic, language, phones [first, last], people {ext: {...}}, trunks {name: provider}."""
 
 RU = {
-    "account": "Неверный пароль телефона: {ext} {person}",
+    "account": "Неверный пароль или адрес, телефон {ext} {person}",
     "address": "Подбор паролей с адреса {name}",
     "bans": "Заблокирован адрес: {first}",
     "bans-many": "Заблокировано адресов: {count}",
@@ -48,7 +48,7 @@ RU = {
     "when": "Когда: {when}",
 }
 EN = {
-    "account": "Wrong password of telephone {ext} {person}",
+    "account": "Wrong password or address, telephone {ext} {person}",
     "address": "Passwords are tried from {name}",
     "bans": "Address banned: {first}",
     "bans-many": "Addresses banned: {count}",

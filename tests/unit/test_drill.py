@@ -9,7 +9,13 @@ from clinicpbx.drill import fraud, security, sipvicious
 from tests.unit.test_fraud import CASE
 
 GOOD = {
-    "scan": {"answered_to_strangers": 0, "attempts_answered_before_ban": 40, "seconds_to_ban": 0.8, "learned": []},
+    "scan": {
+        "answered_to_strangers": 0,
+        "attempts_answered_before_ban": 40,
+        "seconds_to_ban": 0.8,
+        "learned": [],
+        "unreported": [],
+    },
     "flood": {"phones_lost": 0, "calls_dropped": 0},
     "malformed": {"crashes": 0, "calls_dropped": 0},
     "fraud": {"money_lost": 0.0, "destinations_tried": 310},
@@ -30,6 +36,7 @@ def test_a_drill_within_every_limit_is_go() -> None:
 @pytest.mark.parametrize(
     ("part", "figure", "value"),
     [("fraud", "money_lost", 0.01), ("scan", "learned", ["REGISTER 3111 reqauth"]), ("scan", "seconds_to_ban", -1.0),
+     ("scan", "unreported", ["svcrack: 2356 answers"]),
      ("flood", "phones_lost", 1), ("malformed", "crashes", 1), ("emergency", "emergency_refused", 1),
      ("scan", "answered_to_strangers", 3), ("flood", "phones_lost", None)],
 )  # fmt: skip
