@@ -1,4 +1,7 @@
-"""The ledger as a process against a real PostgreSQL: every row once, whatever is stopped, killed or hostile."""
+"""The ledger as a process against a real PostgreSQL: every row once, whatever is stopped, killed or hostile.
+
+The file is over the usual size because one database serves it all, and starting another costs seconds.
+"""
 
 from __future__ import annotations
 

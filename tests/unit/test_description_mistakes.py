@@ -1,4 +1,7 @@
-"""Every mistake an engineer may make is reported at its line, by its rule, with a remedy, and nothing else is."""
+"""Every mistake an engineer may make is reported at its line, by its rule, with a remedy, and nothing else is.
+
+The file is over the usual size because it is the list of the rules, and is held complete as one list.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What calls abroad and calls that cost money may reach and spend: the allow-list, the purses, PINs and hours."""
+"""What calls abroad and calls that cost money may reach and spend: the allow-list, the purses, PINs and hours.
+
+The file is over the usual size because every check spends from the same purses, so their order is the point.
+"""
 
 from __future__ import annotations
 
