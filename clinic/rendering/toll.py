@@ -10,6 +10,9 @@ from clinic.toll import Caps
 
 UNLIMITED = 999_999_999
 SMALLEST_SHARE = 4
+GIVEN_UP = 30
+"""Calls a day that a person may end while they ring and get the step back: a call centre's day, and few enough that
+answers which cross the hanging up, billed and not counted, add up to nothing."""
 SHORTEST_STEP = 15  # seconds; a provider that charges by the second is paid ahead in slices of about that
 
 
@@ -25,13 +28,14 @@ class Cap:
 @dataclass(frozen=True, slots=True)
 class Counted:
     """`step` in seconds; `prices` of a step by trunk and zone; `caps` by kind of scope; `longest` call in seconds;
-    `share`: how many calls out one person may have up at once."""
+    `share`: how many calls out one person may have up at once; `given_up`: see GIVEN_UP."""
 
     step: int
     longest: int
     share: int
     prices: dict[str, dict[str, int]]
     caps: dict[str, Cap]
+    given_up: int = GIVEN_UP
 
 
 def counted(clinic: Clinic) -> Counted:
