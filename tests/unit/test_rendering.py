@@ -165,6 +165,7 @@ def test_local_variables_are_used_only_where_a_gosub_gives_them_a_frame(tree: di
     """Outside a Gosub, LOCAL() sets nothing and says nothing."""
     text = b"\n".join(d for p, d in sorted(tree.items()) if p.startswith("dialplan/")).decode()
     called = set(re.findall(r"Gosub(?:If)?\(([\w-]+),", text)) | {"missed", "leg-channel", "record-answered"}
+    called |= set(re.findall(r"hangup_handler_push\)=([\w-]+),", text))  # run as a Gosub
     for part in re.split(r"^(?=\[)", text, flags=re.M):
         name = part[1 : part.find("]")]
         if "LOCAL(" in part:
