@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clinic.callflow import CallCentre, Did, Flow, Hours, Prompt
-from clinic.network import Hypervisor, Networks, Uplink
+from clinic.network import Hypervisor, Networks, Uplink, Wan
 from clinic.people import Department, Group, Person, Role
 from clinic.toll import Toll
 from clinic.trunks import Emergency, Recording, Trunk
@@ -64,6 +64,7 @@ class Clinic(Frozen):
         (), max_length=3, description="DNS servers; alerts need them, calls do not"
     )
     uplinks: tuple[Uplink, ...] = Field(min_length=1, max_length=4)
+    wan: Wan = Wan()
     trunks: tuple[Trunk, ...] = Field(min_length=1)
     emergency: Emergency = Emergency()
     hours: dict[Slug, Hours] = Field(min_length=1)

@@ -44,6 +44,22 @@ class Uplink(Frozen):
     bridge: str = Field(pattern=r"^[a-z][a-z0-9\-]{1,14}$")
 
 
+class Wan(Frozen):
+    """How the watchdog judges the uplinks (docs/wan.md)."""
+
+    anchors: tuple[IPv4Address, ...] = Field(
+        default=(),
+        max_length=4,
+        description="Hosts on the internet that answer ping, of owners that do not fail together",
+    )
+    loss_percent: Annotated[int, Field(ge=5, le=90)] = Field(
+        default=20, description="Loss at which calls take the other uplink, where that one is better"
+    )
+    return_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
+        default=5, description="So long without a fault before calls return to an uplink"
+    )
+
+
 class VirtualMachine(Frozen):
     """The PBX's machine as the hypervisor must build it."""
 

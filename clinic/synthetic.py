@@ -53,6 +53,7 @@ def description(people: int, seed: int = 1) -> dict[str, Any]:
              "external_address": f"198.18.{n}.2", "vlan": 30 + n, "bridge": f"vmbr-wan-{x}"}
             for n, x in ((1, "a"), (2, "b"))
         ],
+        "wan": {"anchors": ["192.0.2.53", "198.18.200.53"]},
         "trunks": [
             {"name": "north", "provider": "Север", "server": "198.51.100.10", "auth": "registration",
              "username": "clinic", "channels": 20, "caller_id": "+74951230001",

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from clinicpbx.errors import ClinicError
-from lab import netns, phones, providers, state
+from lab import dns, netns, phones, providers, state
 from lab.components import machines
 from softphone.client import PoolError
 
@@ -187,6 +187,42 @@ def _router(lab: int, now: State, fault: Fault, on: bool) -> None:
         _forget_connections()  # a router that was off has lost its NAT state
 
 
+def _dns(lab: int, now: State, fault: Fault, on: bool) -> None:
+    address = now.get("dns", "")
+    if not address:
+        raise ClinicError("this lab has no DNS server", remedy="clinic.yml: resolvers, in the management network")
+    dns.end(lab) if on else dns.begin(lab, address)
+
+
+def _readdress(lab: int, now: State, fault: Fault, on: bool) -> None:
+    """The ISP gives the router another public address, as DHCP does: the old one is nobody's, states are forgotten."""
+    line, router = _line(now, fault), now["routers"][fault.target]
+    found = json.loads(netns.run(["ip", "-j", "-4", "addr", "show", "dev", "wan"], namespace=router))
+    was = found[0]["addr_info"][0]
+    file = state.run_folder(lab) / f"address-{fault.target}.json"
+    if on:
+        if file.exists():
+            return
+        far = json.loads(netns.run(["ip", "-j", "-4", "addr", "show", "dev", line], namespace=now["namespaces"]["net"]))
+        was_far = far[0]["addr_info"][0]
+        file.write_text(json.dumps([f"{x['local']}/{x['prefixlen']}" for x in (was, was_far)]))
+        third = 240 + targets(now, "uplink").index(fault.target)
+        near, other = f"198.18.{third}.2/30", f"198.18.{third}.1/30"
+    else:
+        if not file.exists():
+            return
+        near, other = json.loads(file.read_text())
+        file.unlink()
+    for space, card, address in ((now["namespaces"]["net"], line, other), (router, "wan", near)):
+        netns.ip_batch([f"addr flush dev {card}", f"addr add {address} dev {card}"], namespace=space)
+    netns.ip_batch([f"route replace default via {other.partition('/')[0]}"], namespace=router)
+    script = "flush chain ip nat postrouting\n"
+    script += f"add rule ip nat postrouting oifname wan snat to {near.partition('/')[0]}\n"
+    netns.run(["nft", "-f", "-"], namespace=router, text=script)
+    with netns.entered(router):
+        _forget_connections()
+
+
 def _database_down(lab: int, now: State, fault: Fault, on: bool) -> None:
     leader = next((machine.leader for machine in machines(lab) if machine.leader), None)
     if leader is None:
@@ -236,6 +272,15 @@ def _loss(now: State, fault: Fault) -> list[str]:
     return [f'{way} "{line}" numgen random mod 100 < {fault.value} drop' for way in ("iifname", "oifname")]
 
 
+def _one_way(now: State, fault: Fault) -> list[str]:
+    return [f'oifname "{_line(now, fault)}" numgen random mod 100 < {fault.value} drop']
+
+
+def _filtered(now: State, fault: Fault) -> list[str]:
+    line = _line(now, fault)
+    return [f'{way} "{line}" udp {port} 5060 drop' for way in ("iifname", "oifname") for port in ("sport", "dport")]
+
+
 def _no_internet(now: State, fault: Fault) -> list[str]:
     return ['iifname "rt*" drop', 'oifname "rt*" drop']
 
@@ -250,6 +295,12 @@ KNOWN: dict[str, Known] = {
     "uplink-cable": Known("uplink", "the cable to its router is out", _cable),
     "uplink-blackhole": Known("uplink", "its router answers, nothing passes the ISP", rules=_blackhole),
     "uplink-loss": Known("uplink", "VALUE percent of the packets are lost, each way", rules=_loss, default="20"),
+    "uplink-one-way": Known(
+        "uplink", "VALUE percent of what comes to the clinic is lost", rules=_one_way, default="60"
+    ),
+    "uplink-sip": Known("uplink", "its ISP drops SIP (port 5060) and nothing else", rules=_filtered),
+    "uplink-address": Known("uplink", "its public address changes, as by DHCP", _readdress),
+    "dns-dead": Known("pbx", "the clinic's DNS server is off", _dns),
     "router-dead": Known("uplink", "its router is off; once back it has forgotten its NAT state", _router),
     "pbx-internet": Known("pbx", "no uplink reaches anything beyond its router", rules=_no_internet),
     "database-down": Known("pbx", "PostgreSQL on the PBX is stopped", _database_down),

@@ -13,6 +13,7 @@ from clinicpbx.errors import ClinicError
 from lab import clean, netns, network, state, topology
 from lab.alerts import AlertsComponent
 from lab.components import Component, Context, HypervisorComponent, machines
+from lab.dns import DnsComponent
 from lab.phones import PhonesComponent
 from lab.plan import LabPlan
 from lab.providers import ProvidersComponent
@@ -28,7 +29,8 @@ PROGRAMS = {
     "losetup": "mount",
 }
 CORE: tuple[Component, ...] = (
-    HypervisorComponent(), ProvidersComponent(), PstnComponent(), AlertsComponent(), PhonesComponent(),
+    HypervisorComponent(), ProvidersComponent(), PstnComponent(), AlertsComponent(), DnsComponent(),
+    PhonesComponent(),
 )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ class LabPlan:
     segments: tuple[Segment, ...]
     hypervisor: HypervisorPlan
     vmid: int
+    anchors: tuple[IPv4Address, ...] = ()
 
     @classmethod
     def from_clinic(cls, clinic: Clinic) -> LabPlan:
@@ -94,6 +95,7 @@ class LabPlan:
                 hyper.api, hyper.port, hyper.node, hyper.token, hyper.storage, hyper.image_storage
             ),
             vmid=hyper.vm.id,
+            anchors=clinic.wan.anchors,
         )
 
 

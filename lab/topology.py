@@ -116,6 +116,7 @@ def derive(plan: LabPlan, lab: int) -> Topology:
         cables.append(Cable(Port(name, "eth0", (address,)), Port("net", f"prov{number}", (gateway,))))
         spaces.append(Space(name, routes=(f"default via {gateway.ip}",)))
         internet.routes += routes
+    internet.routes += [f"local {anchor}/32 dev lo" for anchor in plan.anchors]
     spaces.append(Space("net", (), tuple(internet.routes), True, internet_rules()))
     return Topology(lab, tuple(spaces), tuple(cables), engineer, phones)
 
@@ -181,10 +182,18 @@ table ip filter {{
 
 def internet_rules() -> str:
     """Between the routers and the public telephone network there are only providers. The empty chain `faults`
-    is where a rehearsed failure puts its rules."""
+    is where a rehearsed failure puts its rules; the anchors are the internet's own addresses."""
     return """
 table ip filter {
   chain faults {
+  }
+  chain input {
+    type filter hook input priority filter; policy accept;
+    jump faults
+  }
+  chain output {
+    type filter hook output priority filter; policy accept;
+    jump faults
   }
   chain forward {
     type filter hook forward priority filter; policy accept;

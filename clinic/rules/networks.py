@@ -174,7 +174,32 @@ def management_addresses(clinic: Clinic) -> Iterator[Finding]:
     yield from repeated(entries, "the address already belongs to {owner}", "Correct one of the two")
 
 
+def anchors(clinic: Clinic) -> Iterator[Finding]:
+    """With one anchor, that host's failure would look like the ISP's."""
+    wanted = clinic.wan.anchors
+    if len(clinic.uplinks) > 1 and len(wanted) < 2:
+        yield Finding(
+            ("wan",), f"{len(wanted)} anchors",
+            "the watchdog needs two anchors to tell an uplink's fault from a host's",
+            "Write `wan: {anchors: [...]}` with two addresses on the internet that answer ping, of different owners",
+        )  # fmt: skip
+    yield from repeated(
+        ((("wan", "anchors", i), str(a), "an anchor above") for i, a in enumerate(wanted)),
+        "the address already belongs to {owner}", "Choose another host",
+    )  # fmt: skip
+    ours = [*_internal(clinic), *(((), IPv4Network(u.external_address), f"uplink {u.name}") for u in clinic.uplinks)]
+    ours += [((), IPv4Network(trunk.server), f"trunk {trunk.name}, which is asked by SIP") for trunk in clinic.trunks]
+    for i, address in enumerate(wanted):
+        for _, network, owner in ours:
+            if address in network:
+                yield Finding(
+                    ("wan", "anchors", i), str(address), f"an anchor is somebody else's host; this is {owner}",
+                    "Choose a host on the internet that answers ping",
+                )  # fmt: skip
+
+
 RULES = (
+    anchors,
     networks_overlap,
     addresses_inside,
     gateways_differ,

@@ -193,6 +193,15 @@ EDITS = {
     "public address inside": Edit(
         "198.18.2.2", "10.20.20.7", "uplinks[1].external_address",
         "a public address lies outside 10.20.20.0/24 of the voice network"),
+    "one anchor": Edit(
+        "anchors: [192.0.2.53, 198.18.200.53]", "anchors: [192.0.2.53]", "wan",
+        "the watchdog needs two anchors to tell an uplink's fault from a host's", at="wan: {"),
+    "anchor twice": Edit(
+        "anchors: [192.0.2.53, 198.18.200.53]", "anchors: [192.0.2.53, 192.0.2.53]", "wan.anchors[1]",
+        "the address already belongs to an anchor above", at="wan: {"),
+    "anchor of our own": Edit(
+        "anchors: [192.0.2.53, 198.18.200.53]", "anchors: [192.0.2.53, 10.20.31.1]", "wan.anchors[1]",
+        "an anchor is somebody else's host; this is uplink wan-a", at="wan: {"),
     "hypervisor at the PBX's address": Edit(
         "api: 10.20.10.2", "api: 10.20.10.10", "hypervisor.api", "the address already belongs to the PBX",
         at="api: 10.20.10.10"),
