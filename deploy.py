@@ -14,6 +14,7 @@ from tasks import (
     network,
     recordings,
     vm,
+    wan,
 )
 
 night = tonight()
@@ -29,6 +30,7 @@ recordings.recordings(night.clinic)
 asterisk.asterisk(night.generation)
 fail2ban.fail2ban(night.clinic)
 ledger.ledger()
+wan.wan(night.clinic, night.secrets)
 guard.guard(night.clinic, night.secrets)
 hardening.effective()
 asterisk.listening(night.restart_asterisk)

@@ -1,9 +1,9 @@
 """Which secrets a clinic has, and how missing ones come to be. Pure: the caller brings the randomness.
 
 Names, never values, are what everything else speaks of:
-`sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `db/reports`,
-`phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer),
-`pin/<ext>` (eight digits), `alert/<name>` (an Apprise URL, entered).
+`sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `ami/wan`,
+`db/reports`, `phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by
+the engineer), `pin/<ext>` (eight digits), `alert/<name>` (an Apprise URL, entered).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def generated(clinic: Clinic) -> tuple[str, ...]:
     people = [name for p in clinic.people for name in (f"sip/{p.ext}", f"provisioning/{p.ext}")]
     pins = [f"pin/{p.ext}" for p in clinic.people if p.pin_class]
     trunks = [f"lab-trunk/{t.name}" for t in clinic.trunks]
-    return (*people, *pins, *trunks, "ami/panel", "db/reports", "phone-admin", SSH_KEY)
+    return (*people, *pins, *trunks, "ami/panel", "ami/wan", "db/reports", "phone-admin", SSH_KEY)
 
 
 def entered(clinic: Clinic) -> tuple[str, ...]:

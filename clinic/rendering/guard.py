@@ -8,7 +8,8 @@ from clinic.model import Clinic
 
 
 def guard(clinic: Clinic) -> str:
-    """JSON: clinic, language, phones [first, last address], people {ext: {...}}, trunks {name: provider}."""
+    """JSON: clinic, language, phones [first, last address], people {ext: {...}}, trunks {name: provider},
+    uplinks {name: ISP}."""
     voice = clinic.networks.voice
     people = {
         person.ext: {
@@ -27,5 +28,6 @@ def guard(clinic: Clinic) -> str:
         "phones": [str(voice.phones_from), str(voice.phones_to)],
         "people": people,
         "trunks": {trunk.name: trunk.provider for trunk in clinic.trunks},
+        "uplinks": {uplink.name: uplink.isp for uplink in clinic.uplinks},
     }
     return json.dumps(wanted, ensure_ascii=False, indent=1) + "\n"

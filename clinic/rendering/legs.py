@@ -28,14 +28,16 @@ class Leg:
 
 
 def legs(clinic: Clinic) -> tuple[Leg, ...]:
-    """In order of cost, then of the uplinks' preference. A provider of one contact registers by the first uplink."""
+    """In order of cost, then of the uplinks' preference.
+    A provider of one contact is registered by the uplink that the watchdog chose: services/wan/registrar.py.
+    """
     return tuple(
         Leg(
             trunk,
             uplink,
-            registers=trunk.auth == "registration" and (trunk.contacts == "every-uplink" or index == 0),
+            registers=trunk.auth == "registration",
         )
         for trunk in clinic.trunks
         if trunk.enabled
-        for index, uplink in enumerate(clinic.uplinks)
+        for uplink in clinic.uplinks
     )

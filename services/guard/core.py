@@ -6,6 +6,7 @@ call id, so only lines that are as Asterisk writes them for a known account are 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -59,7 +60,7 @@ class Ban:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to tell. `kind`: account, address, bans, closed, full, locked, test; `facts` are its words' values."""
+    """Something to tell. `kind`: account, address, bans, closed, full, locked, test, wan-...; `facts`: its words'."""
 
     kind: str
     at: float
@@ -80,6 +81,20 @@ def ban(line: str) -> Ban | None:
     """A line that fail2ban's action `clinic-tell` wrote: epoch, jail, address, seconds, failures."""
     found = _BAN.fullmatch(line)
     return Ban(float(found[1]), found[2], found[3], int(found[4])) if found else None
+
+
+WAN_KINDS = ("left", "returned", "down", "up", "no-line", "provider-down", "provider-up", "rejected", "accepted",
+             "dns-down", "dns-up", "address", "held", "released")  # fmt: skip
+
+
+def uplink(line: str) -> Alert | None:
+    """What the WAN watchdog wrote (services/wan/events.py), as far as people are told of it."""
+    try:
+        event = json.loads(line)
+        kind, at = event.pop("kind"), float(event.pop("at"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return Alert(f"wan-{kind}", at, event) if kind in WAN_KINDS else None
 
 
 @dataclass

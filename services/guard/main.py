@@ -1,4 +1,4 @@
-"""clinic-guard: follows the security log, the bans and the toll keys, and sends alerts until they have gone out.
+"""clinic-guard: follows the security log, the bans, the toll keys the uplinks; sends alerts until they are out.
 
     python3 -m services.guard.main                  runs until SIGTERM
     python3 -m services.guard.main test | status    asks the running one; JSON, exit 1 when a target did not accept
@@ -30,6 +30,7 @@ from .store import Store
 
 SITE, ALERTS = Path("/etc/clinicpbx/guard.json"), Path("/etc/clinicpbx/alerts.json")
 LOG, BANS = Path("/var/log/asterisk/security.log"), Path("/var/log/clinic-bans/bans.log")
+WAN = Path("/var/log/clinic-wan/events.log")
 ASTDB, STATE = Path("/var/lib/asterisk/astdb.sqlite3"), Path("/var/lib/clinic-guard/guard.sqlite3")
 CONTROL = Path("/run/clinic-guard/control")
 PAUSE, DATABASE_EVERY, TOLD = 0.25, 2.0, 10.0
@@ -45,6 +46,8 @@ class Guard:
         self.store.forget_others(self.sender.urls)
         memory = self.store.load()
         self.log, self.bans_log, self.database = Follower(LOG), Follower(BANS), Database(ASTDB)
+        self.wan_log = Follower(WAN)
+        self.wan_log.load(memory.get("wan_log"))
         self.log.load(memory.get("log"))
         self.bans_log.load(memory.get("bans_log"))
         self.failures = core.Failures.load(memory.get("failures", {}))
@@ -89,6 +92,9 @@ class Guard:
                 if ban := core.ban(line):
                     self.bans.add(ban)
             memory |= {"bans_log": self.bans_log.dump(), "bans": self.bans.dump()}
+        if lines := self._lines(self.wan_log):
+            alerts += [alert for line in lines if (alert := core.uplink(line))]
+            memory |= {"wan_log": self.wan_log.dump()}
         if due := self.bans.due(time.time()):
             alerts.append(due)
             memory["bans"] = self.bans.dump()

@@ -45,6 +45,48 @@ RU = {
     "clinic": "вся клиника",
     "trunk": "оператор {name}",
     "test-body": "Если вы это читаете, оповещения этой клиники доходят.",
+    "wan-left": "Связь переведена на резервный канал: {to}",
+    "wan-returned": "Связь возвращена на основной канал: {to}",
+    "wan-down": "Не работает интернет-канал: {name}",
+    "wan-up": "Интернет-канал снова работает: {name}",
+    "wan-no-line": "Нет ни одного интернет-канала",
+    "wan-provider-down": "Оператор не отвечает: {provider}",
+    "wan-provider-up": "Оператор снова отвечает: {provider}",
+    "wan-rejected": "Оператор отказал в регистрации: {provider} ({code})",
+    "wan-accepted": "Оператор снова принимает регистрацию: {provider}",
+    "wan-dns-down": "Не отвечают DNS-серверы: {resolvers}",
+    "wan-dns-up": "DNS-серверы снова отвечают: {resolvers}",
+    "wan-address": "Изменился внешний адрес канала {name}: {address}",
+    "wan-held": "Связь закреплена инженером за каналом {name}",
+    "wan-released": "Выбор канала снова автоматический",
+    "why-no-carrier": "Что случилось: отключён кабель канала {left}.",
+    "why-router-dead": "Что случилось: не отвечает маршрутизатор канала {left} и всё, что за ним.",
+    "why-isp-dead": "Что случилось: маршрутизатор канала {left} отвечает, но интернета за ним нет.",
+    "why-no-sip": "Что случилось: интернет по каналу {left} есть, но телефония по нему не проходит.",
+    "why-lossy": "Что случилось: на канале {left} теряются пакеты. {evidence}",
+    "why-test": "Что случилось: инженер проверяет переключение, канал {left} исправен.",
+    "why-hold": "Так решил инженер.",
+    "why-asked": "Так решил инженер.",
+    "why-well": "Канал {to} давно работает без сбоев.",
+    "do-wan-left": "Звонки идут как обычно, внутри клиники ничего не изменилось. Что делать: сообщить провайдеру "
+    "канала {left}; связь вернётся на него сама, когда он будет исправен.",
+    "do-wan-returned": "Ничего делать не нужно.",
+    "do-wan-down": "Звонки идут по каналу {current}. Что делать: сообщить провайдеру; пока резерва нет.",
+    "do-wan-up": "Резерв снова есть. Ничего делать не нужно.",
+    "do-wan-no-line": "Внешние звонки невозможны, внутренние работают. Экстренные службы: с мобильного телефона, "
+    "112. Что делать: проверить маршрутизаторы и питание, сообщить обоим провайдерам.",
+    "do-wan-provider-down": "Исходящие звонки идут через другого оператора; на номера этого оператора дозвониться "
+    "нельзя. Каналы интернета исправны. Что делать: позвонить в его поддержку.",
+    "do-wan-provider-up": "Ничего делать не нужно.",
+    "do-wan-rejected": "Ответ оператора: {reason}. Входящих звонков от него нет, исходящие идут через другого. Что "
+    "делать: проверить оплату договора, затем пароль (clinicpbx secrets enter).",
+    "do-wan-accepted": "Ничего делать не нужно.",
+    "do-wan-dns-down": "Звонкам имена не нужны, они работают. Оповещения и обновления могут задерживаться.",
+    "do-wan-dns-up": "Ничего делать не нужно.",
+    "do-wan-address": "В описании клиники: {expected}. Что делать: если адрес сменился надолго, исправить "
+    "uplinks.external_address, развернуть (clinicpbx deploy) и сообщить операторам, которые знают клинику по адресу.",
+    "do-wan-held": "Отменить: wanctl release на АТС.",
+    "do-wan-released": "Ничего делать не нужно.",
     "when": "Когда: {when}",
 }
 EN = {
@@ -79,6 +121,48 @@ EN = {
     "clinic": "the whole clinic",
     "trunk": "provider {name}",
     "test-body": "If you read this, the alerts of this clinic arrive.",
+    "wan-left": "Calls moved to the backup uplink: {to}",
+    "wan-returned": "Calls are back on the main uplink: {to}",
+    "wan-down": "An uplink does not work: {name}",
+    "wan-up": "An uplink works again: {name}",
+    "wan-no-line": "No uplink works",
+    "wan-provider-down": "A provider does not answer: {provider}",
+    "wan-provider-up": "A provider answers again: {provider}",
+    "wan-rejected": "A provider refuses our registration: {provider} ({code})",
+    "wan-accepted": "A provider accepts our registration again: {provider}",
+    "wan-dns-down": "DNS servers do not answer: {resolvers}",
+    "wan-dns-up": "DNS servers answer again: {resolvers}",
+    "wan-address": "The public address of {name} has changed: {address}",
+    "wan-held": "An engineer holds calls on the uplink {name}",
+    "wan-released": "The uplink is chosen automatically again",
+    "why-no-carrier": "What happened: the cable of {left} is out.",
+    "why-router-dead": "What happened: the router of {left} does not answer, nor does anything behind it.",
+    "why-isp-dead": "What happened: the router of {left} answers, but there is no internet behind it.",
+    "why-no-sip": "What happened: {left} has internet, but telephony does not pass.",
+    "why-lossy": "What happened: {left} loses packets. {evidence}",
+    "why-test": "What happened: an engineer tests the failover; {left} is well.",
+    "why-hold": "An engineer decided so.",
+    "why-asked": "An engineer decided so.",
+    "why-well": "{to} has been without a fault for long enough.",
+    "do-wan-left": "Calls go on as usual, and nothing changed inside the clinic. What to do: tell the provider of "
+    "{left}; calls return to it by themselves once it is well.",
+    "do-wan-returned": "Nothing is to be done.",
+    "do-wan-down": "Calls go by {current}. What to do: tell the provider; there is no backup meanwhile.",
+    "do-wan-up": "There is a backup again. Nothing is to be done.",
+    "do-wan-no-line": "No calls outside; those inside work. Emergencies: by mobile, 112. What to do: look at the "
+    "routers and their power, and tell both providers.",
+    "do-wan-provider-down": "Outgoing calls take the other provider; this provider's numbers cannot be reached. The "
+    "uplinks are well. What to do: call its support.",
+    "do-wan-provider-up": "Nothing is to be done.",
+    "do-wan-rejected": "The provider's words: {reason}. No calls come in by it; outgoing ones take the other. What "
+    "to do: look at the contract's balance, then at the password (clinicpbx secrets enter).",
+    "do-wan-accepted": "Nothing is to be done.",
+    "do-wan-dns-down": "Calls need no names and work. Alerts and updates may be late.",
+    "do-wan-dns-up": "Nothing is to be done.",
+    "do-wan-address": "The description has {expected}. What to do: if it stays, correct uplinks.external_address, "
+    "deploy, and tell the providers that know the clinic by its address.",
+    "do-wan-held": "To undo: wanctl release on the PBX.",
+    "do-wan-released": "Nothing is to be done.",
     "when": "When: {when}",
 }
 
@@ -86,7 +170,8 @@ EN = {
 def message(alert: Alert, site: Site) -> tuple[str, str]:
     """(title, body) of an alert. Every value may come from a stranger: control characters are taken out."""
     words = EN if site.get("language") == "en" else RU
-    title, lines = _TELL[alert.kind](alert, site, words)
+    tell = _wan if alert.kind.startswith("wan-") else _TELL[alert.kind]
+    title, lines = tell(alert, site, words)
     lines.append(words["when"].format(when=datetime.fromtimestamp(alert.at).astimezone().strftime("%d.%m.%Y %H:%M:%S")))
     return plain(f"{site.get('clinic', '')}: {title}"), "\n".join(plain(line) for line in lines)
 
@@ -162,6 +247,36 @@ def _toll(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list
 
 def _test(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
     return words["test"], [words["test-body"]]
+
+
+class _Facts(dict[str, Any]):
+    """A fact that an event lacks is a dash, not a lost alert."""
+
+    def __missing__(self, key: str) -> str:
+        return "-"
+
+
+def _wan(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
+    def named(uplink: object) -> str:
+        isp = site.get("uplinks", {}).get(uplink)
+        return f"{uplink} ({isp})" if isp else str(uplink)
+
+    said = alert.facts
+    facts = _Facts(
+        {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in said.items()}
+    )
+    facts |= {"name": named(said.get("uplink")), "to": named(said.get("uplink")), "left": named(said.get("left"))}
+    if "left" not in said:
+        facts["left"] = facts["name"]
+    others = [named(name) for name in site.get("uplinks", {}) if name != said.get("uplink")]
+    facts["current"] = ", ".join(others)
+    if "provider" in said:
+        facts["provider"] = site.get("trunks", {}).get(said["provider"], said["provider"])
+    lines = []
+    if why := words.get(f"why-{said.get('why')}"):
+        lines.append(why.format_map(facts))
+    lines.append(words[f"do-{alert.kind}"].format_map(facts))
+    return words[alert.kind].format_map(facts), lines
 
 
 _TELL = {

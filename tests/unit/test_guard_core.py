@@ -180,7 +180,7 @@ def test_control_characters_of_strangers_reach_nobody(site: dict[str, Any]) -> N
 
 
 def test_rendered_description_holds_no_secret_and_every_person(site: dict[str, Any]) -> None:
-    assert set(site) == {"clinic", "language", "phones", "people", "trunks"}
+    assert set(site) == {"clinic", "language", "phones", "people", "trunks", "uplinks"}
     assert set(next(iter(site["people"].values()))) == {"name", "department", "room", "socket", "switch", "port"}
 
 

@@ -1,0 +1,342 @@
+"""What the watchdog thinks: outcomes of probes in, verdicts and decisions out. Pure: no clock, no socket, no file.
+
+An uplink is judged by what answers through it: its router, hosts on the internet (anchors) and the providers' SIP. Only
+what was seen to answer can be missed: a router that never answers ping is no evidence. Times are seconds of one clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
+"""Probes lost in a row: of the router and of the anchors for a dead router; of the anchors and of every provider for a
+dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
+WINDOWS = ((15, 2.5), (50, 1.75), (150, 1.0))
+"""Probes of an anchor, and the limit's factor over so few: heavy loss is believed after 3 s, light loss after 30 s."""
+DEAD, NO_SIP = 1000.0, 400.0
+"""Scores beside loss in percent. Calls move to an uplink whose score is less than half."""
+LONGEST_HOLD, MEMORY = 3600.0, 3600.0
+SILENT = 90.0
+SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
+
+
+@dataclass
+class Track:
+    """One target that is asked over and over. `row`: lost since the last answer; `outcomes`: the last ones, True is
+    answered. An answer that comes after its timeout still counts, and makes the timeout longer (RFC 6298)."""
+
+    least: float = QUICKEST
+    row: int = 0
+    heard: float | None = None
+    mean: float = 0.0
+    deviation: float = 0.0
+    outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOWS[-1][0]))
+    pending: dict[int, float] = field(default_factory=dict)
+    late: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def timeout(self) -> float:
+        return min(SLOWEST, max(self.least, self.mean + 4 * self.deviation + 0.03))
+
+    @property
+    def known(self) -> bool:
+        """Whether it ever answered."""
+        return self.heard is not None
+
+    def sent(self, number: int, at: float) -> None:
+        self.pending[number] = at
+
+    def answered(self, number: int, at: float) -> bool:
+        """Whether this is the answer to something that was asked."""
+        began = self.pending.pop(number, None)
+        if late := began is None:
+            began = self.late.pop(number, None)
+            if began is None:
+                return False
+            if self.outcomes:
+                self.outcomes[-1] = True
+        else:
+            self.outcomes.append(True)
+        took = at - began
+        if late:  # packets that waited for a neighbour's address come seconds late: that is no round trip
+            took = min(took, 2 * self.timeout)
+        if not self.heard:
+            self.mean, self.deviation = took, took / 2
+        else:
+            self.deviation += (abs(took - self.mean) - self.deviation) / 4
+            self.mean += (took - self.mean) / 8
+        self.heard, self.row = at, 0
+        return True
+
+    def expire(self, now: float) -> int:
+        """How many probes are lost since the last call."""
+        if not self.pending:
+            return 0
+        limit = now - self.timeout
+        lost = [number for number, at in self.pending.items() if at <= limit]
+        for number in lost:
+            self.late[number] = self.pending.pop(number)
+            self.outcomes.append(False)
+        self.row += len(lost)
+        if len(self.late) > 16:
+            self.late = {number: at for number, at in self.late.items() if at > now - LATE}
+        return len(lost)
+
+    def forget(self) -> None:
+        """This machine itself stood still: nothing can be said of what is on its way."""
+        self.late |= self.pending
+        self.pending.clear()
+
+    def loss(self, last: int) -> float:
+        """Percent lost of the last so many; 0 while there are fewer."""
+        if len(self.outcomes) < last:
+            return 0.0
+        recent = list(self.outcomes)[-last:]
+        return 100.0 * recent.count(False) / last
+
+
+@dataclass
+class Line:
+    """An uplink and all that is asked through it. `row`: anchors' probes lost since any anchor answered."""
+
+    name: str
+    gateway: Track
+    anchors: dict[str, Track]
+    providers: dict[str, Track]
+    carrier: bool = True
+    row: int = 0
+
+    def tracks(self) -> Iterable[tuple[str, Track]]:
+        """Each with a name that means the same after a restart."""
+        yield "gateway", self.gateway
+        yield from self.anchors.items()
+        yield from self.providers.items()
+
+    def expire(self, now: float) -> int:
+        """How many probes are lost since the last call."""
+        far = sum(anchor.expire(now) for anchor in self.anchors.values())
+        self.row += far
+        return far + self.gateway.expire(now) + sum(provider.expire(now) for provider in self.providers.values())
+
+    def suspicious(self) -> bool:
+        """Whether the providers should be asked at once, not at their leisure."""
+        return self.row >= ANCHOR_ROW - 2 or any(0 < p.row < 2 * LEG_ROW for p in self.providers.values())
+
+    def loss(self, limit: float) -> float:
+        """Loss in percent when it is at the limit or above, by the best anchor; else 0."""
+        known = [anchor for anchor in self.anchors.values() if anchor.known]
+        if not known:
+            return 0.0
+        if self.row >= ISP_ROW and any(p.known and not p.row and p.outcomes for p in self.providers.values()):
+            return 0.0  # somebody filters ping, and nothing else
+        for last, factor in WINDOWS:
+            found = min(anchor.loss(last) for anchor in known)
+            if found >= min(limit * factor, SILENT):
+                return found
+        return 0.0
+
+    def clean(self) -> bool:
+        """Whether no anchor's ping was lost just now."""
+        return not self.row and all(all(list(a.outcomes)[-8:]) for a in self.anchors.values() if a.known)
+
+    def begin_anew(self) -> None:
+        """After an outage: what was lost in it says nothing of the line as it is now."""
+        for track in self.anchors.values():
+            track.outcomes.clear()
+        for track in self.providers.values():
+            track.forget()
+            track.row = 0
+
+    def recent_loss(self) -> float:
+        return min((a.loss(min(50, len(a.outcomes) or 1)) for a in self.anchors.values() if a.known), default=0.0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is the matter with an uplink. `kind`: ok, lossy, no-sip, isp-dead, router-dead, no-carrier."""
+
+    kind: str = "ok"
+    score: float = 0.0
+    evidence: str = ""
+
+    @property
+    def dead(self) -> bool:
+        return self.score >= DEAD
+
+
+def judge(line: Line, others: Sequence[Line], limit: float) -> Verdict:
+    """An uplink's verdict from what answers through it and, for SIP, through the others."""
+    if not line.carrier:
+        return Verdict("no-carrier", DEAD, "the card has no carrier")
+    anchors = any(anchor.known for anchor in line.anchors.values())
+    known = [provider for provider in line.providers.values() if provider.known]
+    sip = min((p.row for p in known), default=SIP_ROW)  # of the provider that answers best
+    asked = f"{line.row} pings of the anchors, {sip} SIP requests"
+    if (line.row >= ANCHOR_ROW or not anchors) and line.gateway.known and line.gateway.row >= ROUTER_ROW and sip:
+        return Verdict("router-dead", DEAD, f"unanswered: {line.gateway.row} pings of the router, {asked}")
+    if (line.row >= ISP_ROW or (not anchors and known)) and sip >= SIP_ROW:
+        return Verdict("isp-dead", DEAD, f"unanswered: {asked}")
+    # On a clean line with two providers, two silences of each are no accident; on a lossy one they are.
+    row = 2 * LEG_ROW if not line.clean() else LEG_ROW if len(known) < 2 else LEG_ROW - 1
+    dead = [name for name, p in line.providers.items() if p.known and p.row >= row]
+    if known and len(dead) == len(known):
+        elsewhere = [n for n in dead if any(_lives(o, n) for o in others)]
+        if elsewhere:
+            return Verdict("no-sip", NO_SIP, f"anchors answer, SIP does not; elsewhere {', '.join(elsewhere)} answers")
+    if loss := line.loss(limit):
+        return Verdict("lossy", loss, f"{loss:.0f} % of the pings are lost")
+    return Verdict()
+
+
+def known(lines: Iterable[Line]) -> set[str]:
+    """What ever answered, by uplink."""
+    return {f"{line.name} {name}" for line in lines for name, track in line.tracks() if track.known}
+
+
+def remember(lines: Sequence[Line], names: Iterable[str]) -> None:
+    """What answered in an earlier life, or answers by another uplink, is missed when it is silent here."""
+    before = set(names) | {f"{line.name} {a}" for line in lines for o in lines for a, t in o.anchors.items() if t.known}
+    for line in lines:
+        for name, track in line.tracks():
+            if not track.known and f"{line.name} {name}" in before:
+                track.heard = 0.0
+
+
+def _lives(line: Line, provider: str) -> bool:
+    found = line.providers.get(provider)
+    return bool(found and found.known and found.row == 0 and found.outcomes and found.outcomes[-1])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A move of calls. `why`: a verdict's kind, `well` for a return, `hold` or `asked` for an engineer's wish."""
+
+    at: float
+    left: str
+    to: str
+    why: str
+    evidence: str
+
+
+@dataclass
+class State:
+    """What must outlive the program. `current` carries the calls; `left`: when each uplink was left for a fault;
+    `clean`: since when it is without one (None: it has one); `hold`: what an engineer wants."""
+
+    current: str
+    since: float = 0.0
+    left: dict[str, list[float]] = field(default_factory=dict)
+    clean: dict[str, float | None] = field(default_factory=dict)
+    hold: str = ""
+
+    def dump(self, offset: float) -> dict[str, Any]:
+        """`offset`: what makes this clock's times those of the calendar, which outlive a reboot."""
+        left = {name: [t + offset for t in times] for name, times in self.left.items()}
+        return {"current": self.current, "since": self.since + offset, "left": left, "hold": self.hold}
+
+    @classmethod
+    def load(cls, data: Mapping[str, Any], order: Sequence[str], offset: float) -> State:
+        """What was stored, as far as it fits today's uplinks. `offset` as in `dump`, the other way."""
+        current = data.get("current", "")
+        if current not in order:
+            return cls(order[0])
+        left = {
+            name: [float(t) + offset for t in times] for name, times in data.get("left", {}).items() if name in order
+        }
+        hold = data.get("hold", "")
+        return cls(current, float(data.get("since", 0.0)) + offset, left, {}, hold if hold in order else "")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The description's: uplinks in order of preference, seconds without a fault before a return."""
+
+    order: tuple[str, ...]
+    limit: float
+    hold: float
+
+
+def decide(
+    state: State, verdicts: Mapping[str, Verdict], calls: Mapping[str, int], now: float, rules: Rules
+) -> Decision | None:
+    """Where the calls should go from now on; None to leave them. Changes `state` only in `clean`.
+
+    Quick to leave what is clearly worse, slow to return: the more often an uplink was left within the hour, the longer
+    it must be well. `calls`: calls that are still carried for an uplink; a return waits for them.
+    """
+    for name in rules.order:
+        if verdicts[name].score:
+            state.clean[name] = None
+        elif state.clean.get(name) is None:
+            state.clean[name] = now
+    here = verdicts[state.current]
+    best = min(rules.order, key=lambda name: verdicts[name].score)
+    if state.hold:
+        kept = verdicts[state.hold]
+        if not (kept.dead and verdicts[best].score < kept.score / 2):  # a dead line is no line, whoever wants it
+            return _move(state, state.hold, now, "hold", "an engineer holds it")
+    if here.score and verdicts[best].score < here.score / 2:
+        return _move(state, best, now, here.kind, here.evidence)
+    for name in rules.order[: rules.order.index(state.current)]:
+        since = state.clean.get(name)
+        if since is not None and now - since >= holding(state, name, now, rules) and not calls.get(name):
+            return _move(state, name, now, "well", f"without a fault for {now - since:.0f} s")
+    return None
+
+
+def holding(state: State, name: str, now: float, rules: Rules) -> float:
+    """Seconds an uplink must be without a fault before calls return to it."""
+    times = [t for t in state.left.get(name, ()) if t > now - MEMORY]
+    return float(min(rules.hold * 2 ** max(len(times) - 1, 0), max(LONGEST_HOLD, rules.hold)))
+
+
+def _move(state: State, to: str, now: float, why: str, evidence: str) -> Decision | None:
+    return None if to == state.current else Decision(now, state.current, to, why, evidence)
+
+
+def follow(state: State, decision: Decision) -> None:
+    """The state after a decision."""
+    if decision.why not in ("well", "hold", "asked"):
+        times = [t for t in state.left.get(decision.left, ()) if t > decision.at - MEMORY]
+        state.left[decision.left] = [*times, decision.at]
+    state.current, state.since = decision.to, decision.at
+
+
+def avoided(state: State, verdicts: Mapping[str, Verdict], lines: Mapping[str, Line], order: Sequence[str]) -> set[str]:
+    """Legs (`provider-uplink`) that calls try last: of an uplink that is not chosen, and of a provider that is silent.
+
+    When nothing is left, nothing is avoided: the dial plan then tries everything in the order of cost.
+    """
+    found, here = set(), verdicts[state.current].score
+    for name, line in lines.items():
+        passed_over = order.index(name) < order.index(state.current) or verdicts[name].score > max(here, 0.0)
+        for provider, track in line.providers.items():
+            if (name != state.current and passed_over) or (track.known and track.row >= LEG_ROW):
+                found.add(f"{provider}-{name}")
+    every = {f"{provider}-{name}" for name, line in lines.items() for provider in line.providers}
+    return set() if found == every else found
+
+
+def carried(state: State, verdicts: Mapping[str, Verdict]) -> set[str]:
+    """Uplinks whose packets the current one takes along, so that calls that were begun there keep their audio.
+
+    Only dead ones: a provider that still hears the old way, however badly, does not follow to the new one.
+    """
+    if verdicts[state.current].dead:
+        return set()
+    return {name for name, verdict in verdicts.items() if name != state.current and verdict.dead}
+
+
+def providers(lines: Mapping[str, Line], verdicts: Mapping[str, Verdict]) -> dict[str, bool]:
+    """Provider to whether it answers by any uplink that works; unknown ones are left out."""
+    out: dict[str, bool] = {}
+    for name, line in lines.items():
+        if verdicts[name].dead or verdicts[name].kind == "no-sip":
+            continue
+        for provider, track in line.providers.items():
+            if track.known:
+                out[provider] = out.get(provider, False) or track.row < LEG_ROW
+    return out

@@ -1,0 +1,274 @@
+"""The watchdog's judgement, on simulated lines: quick to leave, slow to return, never fooled by one witness."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from services.wan import core
+from services.wan.core import Line, Rules, State, Track, Verdict
+
+ANCHORS, PROVIDERS = ("192.0.2.53", "198.18.200.53"), ("north", "south")
+RULES = Rules(("a", "b"), 20.0, 300.0)
+TICK = 0.05
+
+
+@dataclass
+class Wire:
+    """An uplink as it really is: what answers, how much is lost of a round trip, and after how long it answers."""
+
+    gateway: bool = True
+    internet: bool = True
+    sip: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(PROVIDERS, True))
+    anchors: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(ANCHORS, True))
+    loss: float = 0.0
+    delay: float = 0.02
+
+
+class World:
+    """Two uplinks that are probed as services/wan/probes.py does, by a clock of its own."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.now, self.chance = 1000.0, random.Random(seed)  # noqa: S311
+        self.wires = {name: Wire() for name in RULES.order}
+        self.lines = {
+            name: Line(name, Track(), {a: Track() for a in ANCHORS}, {p: Track(least=0.15) for p in PROVIDERS})
+            for name in RULES.order
+        }
+        self.state = State("a")
+        self.verdicts = dict.fromkeys(RULES.order, Verdict())
+        self.moves: list[core.Decision] = []
+        self.calls: dict[str, int] = {}
+        self._number = 0
+        self._tick = 0
+        self._flying: list[tuple[float, Track, int, Line, bool]] = []
+        self._asked = {(name, p): self.now + i for name in RULES.order for i, p in enumerate(PROVIDERS)}
+
+    def _send(self, line: Line, track: Track, answers: bool, *, far: bool, local: bool = False) -> None:
+        wire = self.wires[line.name]
+        self._number += 1
+        track.sent(self._number, self.now)
+        if answers and (local or self.chance.random() >= wire.loss):
+            self._flying.append((self.now + wire.delay, track, self._number, line, far))
+
+    def run(self, seconds: float) -> list[core.Decision]:
+        """Let time pass; the moves that were made in it."""
+        before = len(self.moves)
+        for _ in range(round(seconds / TICK)):
+            self.now += TICK
+            self._tick += 1
+            for at, track, number, line, far in [f for f in self._flying if f[0] <= self.now]:
+                if track.answered(number, at) and far:
+                    line.row = 0
+            self._flying = [f for f in self._flying if f[0] > self.now]
+            for line in self.lines.values():
+                wire = self.wires[line.name]
+                line.expire(self.now)
+                if self._tick % 4 == 0:
+                    self._send(line, line.gateway, wire.gateway, far=False, local=True)
+                if self._tick % 2 == 0:
+                    anchor = ANCHORS[self._tick // 2 % 2]
+                    self._send(line, line.anchors[anchor],
+                               wire.gateway and wire.internet and wire.anchors[anchor], far=True)  # fmt: skip
+                for provider in PROVIDERS:
+                    since = self.now - self._asked[line.name, provider]
+                    if since >= (0.2 if line.suspicious() else 1.8):
+                        self._asked[line.name, provider] = self.now
+                        self._send(line, line.providers[provider],
+                                   wire.gateway and wire.internet and wire.sip[provider], far=False)  # fmt: skip
+            for line in self.lines.values():
+                others = [o for o in self.lines.values() if o is not line]
+                found = core.judge(line, others, RULES.limit)
+                if self.verdicts[line.name].dead and not found.dead:
+                    line.begin_anew()
+                    found = core.judge(line, others, RULES.limit)
+                self.verdicts[line.name] = found
+            decision = core.decide(self.state, self.verdicts, self.calls, self.now, RULES)
+            if decision:
+                core.follow(self.state, decision)
+                self.moves.append(decision)
+        return self.moves[before:]
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    assert made.run(20) == [] and made.state.current == "a"
+    return made
+
+
+def broken(world: World, **what: object) -> float:
+    """Break uplink a and wait for the move; seconds until then."""
+    for name, value in what.items():
+        setattr(world.wires["a"], name, value)
+    began = world.now
+    moves = world.run(5)
+    assert len(moves) == 1, moves
+    return moves[0].at - began
+
+
+# -- leaving ----------------------------------------------------------------------------------------------------------
+
+
+def test_dead_router_is_left_within_a_second(world: World) -> None:
+    assert broken(world, gateway=False) < 0.7
+    assert world.moves[-1].why == "router-dead" and world.state.current == "b"
+
+
+def test_dead_isp_behind_a_living_router_is_left_within_a_second_and_a_half(world: World) -> None:
+    assert broken(world, internet=False) < 1.3
+    assert world.moves[-1].why == "isp-dead"
+
+
+def test_filtered_sip_is_found_though_the_internet_works(world: World) -> None:
+    assert broken(world, sip=dict.fromkeys(PROVIDERS, False)) < 2.0
+    assert world.moves[-1].why == "no-sip"
+
+
+def test_cable_that_the_card_feels_is_left_at_once(world: World) -> None:
+    world.lines["a"].carrier = False
+    (move,) = world.run(0.2)
+    assert move.why == "no-carrier"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_heavy_loss_is_left_and_named(seed: int) -> None:
+    world = World(seed)
+    world.run(40)
+    world.wires["a"].loss = 0.5
+    moves = world.run(20)
+    assert len(moves) == 1 and moves[0].why in ("lossy", "isp-dead")
+
+
+def test_slow_line_is_no_dead_line(world: World) -> None:
+    """A full buffer makes every answer late; they still come."""
+    world.wires["a"].delay = 0.3
+    assert world.run(60) == []
+
+
+# -- staying ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_five_percent_random_loss_each_way_moves_nothing_in_half_an_hour(seed: int) -> None:
+    world = World(seed)
+    world.wires["a"].loss = 1 - 0.95**2
+    assert world.run(1800) == []
+
+
+def test_dead_provider_moves_nothing_and_is_named(world: World) -> None:
+    for wire in world.wires.values():
+        wire.sip = {"north": False, "south": True}
+    assert world.run(30) == []
+    assert core.providers(world.lines, world.verdicts) == {"north": False, "south": True}
+    avoided = core.avoided(world.state, world.verdicts, world.lines, RULES.order)
+    assert avoided == {"north-a", "north-b"}
+
+
+@pytest.mark.parametrize("what", ["gateway", "one anchor", "both anchors"])
+def test_one_silent_witness_is_no_dead_uplink(world: World, what: str) -> None:
+    """Somebody filters ping on the router, or a host on the internet is off; SIP goes on."""
+    wire = world.wires["a"]
+    if what == "gateway":
+        for line in world.lines.values():
+            line.gateway = Track()
+        assert world.run(30) == []
+        return
+    for anchor in ANCHORS[: 1 if what == "one anchor" else 2]:
+        wire.anchors[anchor] = False
+    assert world.run(60) == []
+
+
+def test_both_dead_stays_where_it_is_and_takes_the_one_that_comes_back(world: World) -> None:
+    for wire in world.wires.values():
+        wire.gateway = False
+    world.run(3)
+    world.moves.clear()
+    assert world.run(60) == [], "neither is better"
+    assert core.avoided(world.state, world.verdicts, world.lines, RULES.order) == set(), "the dial plan tries all"
+    other = "b" if world.state.current == "a" else "a"
+    world.wires[other].gateway = True
+    (move,) = world.run(3)
+    assert move.to == other
+
+
+# -- returning --------------------------------------------------------------------------------------------------------
+
+
+def test_return_waits_for_five_clean_minutes_and_for_calls_that_are_carried(world: World) -> None:
+    broken(world, gateway=False)
+    world.wires["a"].gateway = True
+    world.calls["a"] = 1
+    assert world.run(400) == []
+    world.calls.clear()
+    (move,) = world.run(2)
+    assert (move.to, move.why) == ("a", "well")
+
+
+def test_flapping_costs_one_move_and_longer_patience(world: World) -> None:
+    for _ in range(20):
+        world.wires["a"].gateway = not world.wires["a"].gateway
+        world.run(3)
+    assert len(world.moves) == 1
+    world.wires["a"].gateway = True
+    assert len(world.run(310)) == 1, "the first time five minutes are enough"
+    assert broken(world, gateway=False) < 1
+    world.wires["a"].gateway = True
+    assert world.run(320) == [], "the second time within the hour they are not"
+    assert len(world.run(320)) == 1
+
+
+def test_engineer_holds_an_uplink_but_not_a_dead_one(world: World) -> None:
+    world.state.hold = "b"
+    (move,) = world.run(1)
+    assert (move.to, move.why) == ("b", "hold")
+    assert world.run(600) == []
+    world.wires["b"].gateway = False
+    (move,) = world.run(2)
+    assert move.to == "a"
+
+
+# -- what follows -----------------------------------------------------------------------------------------------------
+
+
+def test_left_uplink_is_avoided_and_carried_only_when_it_is_dead(world: World) -> None:
+    broken(world, sip=dict.fromkeys(PROVIDERS, False))
+    assert core.avoided(world.state, world.verdicts, world.lines, RULES.order) == {"north-a", "south-a"}
+    assert core.carried(world.state, world.verdicts) == set()
+    world.wires["a"].gateway = False
+    world.run(2)
+    assert core.carried(world.state, world.verdicts) == {"a"}
+
+
+def test_a_restart_knows_what_answered_before(world: World) -> None:
+    """Without that a dead uplink would look like one that was never asked."""
+    known = core.known(world.lines.values())
+    fresh = World()
+    fresh.wires["a"].gateway = False
+    fresh.run(5)
+    assert fresh.verdicts["a"].dead, "the other uplink shows that the anchors live"
+    lone = World()
+    for wire in lone.wires.values():
+        wire.gateway = False
+    core.remember(list(lone.lines.values()), known)
+    lone.run(3)
+    assert all(v.dead for v in lone.verdicts.values())
+
+
+def test_state_outlives_a_reboot(world: World) -> None:
+    broken(world, gateway=False)
+    stored = world.state.dump(1_795_000_000.0)
+    again = State.load(stored, RULES.order, -1_795_000_900.0)  # the clock began anew
+    assert again.current == "b" and again.left["a"][0] == pytest.approx(world.state.left["a"][0] - 900)
+    assert State.load(stored, ("x", "y"), 0.0).current == "x", "an uplink that is gone carries nothing"
+
+
+def test_standstill_of_the_machine_itself_loses_nothing() -> None:
+    track = Track()
+    track.sent(1, 0.0)
+    track.forget()
+    assert track.expire(60.0) == 0 and track.row == 0
+    track.sent(2, 60.0)
+    assert track.expire(60.2) == 1, "the control"
