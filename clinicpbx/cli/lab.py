@@ -253,20 +253,28 @@ def execute(
 
 @app.command(epilog="Examples:  lab drill security case  |  lab drill security --quick --json  |  ... --only fraud")
 def drill(
-    kind: Annotated[str, typer.Argument(help="security")],
+    kind: Annotated[str, typer.Argument(help="security or wan")],
     clinic: Annotated[str, typer.Argument(help="A clinic of inventory/, or the path of a clinic.yml")] = "case",
     lab: Lab = N,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter floods, fewer messages and destinations")] = False,
-    only: Annotated[str, typer.Option("--only", help="Parts: scan, flood, malformed, fraud, emergency")] = "",
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only", help="Parts of security: scan, flood, malformed, fraud, emergency; faults of wan: cable, ..."
+        ),
+    ] = "",
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs of each fault of wan [default: 20, quick 2]")] = 0,
     as_json: Json = False,
 ) -> None:
     """Attack the deployed rehearsal for real and report the figures. Exit 1 when one is beyond its limit."""
-    if kind != "security":
-        raise ClinicError(f"There is no drill `{kind}`.", remedy="clinicpbx lab drill security")
+    if kind not in ("security", "wan"):
+        raise ClinicError(f"There is no drill `{kind}`.", remedy="clinicpbx lab drill security | wan")
     from clinicpbx.drill import security
 
     chosen = [part.strip() for part in only.split(",") if part.strip()]
     console = Console(stderr=as_json, highlight=False, emoji=False)
+    if kind == "wan":
+        return _wan(console, clinic, lab, runs or (2 if quick else 20), chosen, quick=quick, as_json=as_json)
     report = security.run(
         clinic, f"lab{lab or ''}", lambda text: console.print(text, markup=False), quick=quick, only=chosen
     )
@@ -279,6 +287,22 @@ def drill(
         for line in report["against"]:
             console.print(line, style="red", markup=False)
         console.print(f"{report['verdict']}  {folder / 'report.html'}", style="bold", markup=False)
+    raise typer.Exit(1 if report["against"] else 0)
+
+
+def _wan(console: Console, clinic: str, lab: int, runs: int, only: list[str], *, quick: bool, as_json: bool) -> None:
+    from clinicpbx.drill import wan, wan_report
+
+    report = wan.run(
+        clinic, f"lab{lab or ''}", lambda text: console.print(text, markup=False, soft_wrap=True), runs=runs, only=only,
+        quick=quick,
+    )  # fmt: skip
+    folder = wan_report.write(report)
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
+    for line in report["against"]:
+        console.print(line, style="red", markup=False)
+    console.print(f"{report['verdict']}  {folder / 'report.html'}", style="bold", markup=False)
     raise typer.Exit(1 if report["against"] else 0)
 
 
