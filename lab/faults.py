@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -168,6 +169,19 @@ def _database(lab: int, fault: Fault, key: str, value: str) -> None:
         )
 
 
+def _refuses(lab: int, now: State, fault: Fault, on: bool) -> None:
+    """An account that may have no contact is refused with 403, as an unpaid one is (res_pjsip_registrar)."""
+    provider = providers.known(lab)[fault.target]
+    file = provider.home / "etc/pjsip.conf"
+    text = file.read_text()
+    if on and "max_contacts = 0 ; was " not in text:
+        text = re.sub(r"max_contacts = (\d+)", r"max_contacts = 0 ; was \1", text)
+    elif not on:
+        text = re.sub(r"max_contacts = 0 ; was (\d+)", r"max_contacts = \1", text)
+    file.write_text(text)
+    provider.cli("module reload res_pjsip.so")
+
+
 def _down(lab: int, now: State, fault: Fault, on: bool) -> None:
     provider = providers.known(lab)[fault.target]
     provider.stop() if on else provider.start()
@@ -288,6 +302,9 @@ def _no_internet(now: State, fault: Fault) -> list[str]:
 KNOWN: dict[str, Known] = {
     "provider-503": Known("provider", "answers every outgoing call with 503", _answers(42)),
     "provider-403": Known("provider", "answers every outgoing call with 403", _answers(21)),
+    "provider-refuses": Known(
+        "provider", "refuses the clinic's registration with 403, as for an unpaid bill", _refuses
+    ),
     "provider-busy": Known("provider", "says that every called number is busy (486)", _answers(17)),
     "provider-full": Known("provider", "allows only VALUE calls, the next get 503", _full, default="0"),
     "provider-silent": Known("provider", "SIP to and from it is lost", rules=_silent),

@@ -136,6 +136,23 @@ def _kill(scene: Scene) -> None:
     faults.apply(scene.lab, "uplink-cable", scene.main)
 
 
+def _reboot(scene: Scene) -> None:
+    """The cable is out, the spare uplink carries the calls, and the PBX itself is rebooted."""
+    faults.apply(scene.lab, "uplink-cable", scene.main)
+    wait_until(lambda: scene.status()["current"] == scene.spare, 5)
+    scene.pbx.run("systemctl reboot --no-block")
+    time.sleep(3)  # Asterisk has ended
+
+    def up() -> bool:
+        try:
+            scene.pbx = scene.place.connect()
+            return bool(scene.status()["asterisk"])
+        except Exception:  # whatever a machine says that is just booting
+            return False
+
+    threading.Thread(target=wait_until, args=(up, 60), daemon=True).start()
+
+
 def _back(scene: Scene) -> None:
     """The way back, under load: the cable was out and is in again, and the engineer asks for the return."""
     scene.pbx.run("wanctl return")
@@ -162,6 +179,8 @@ BREAKS: tuple[Break, ...] = (
     Break("watchdog-killed", "the watchdog is killed, 1.5 s later the cable is out", _kill, CABLE[1], 5.0),
     Break("both-then-one", "both cables are out, after 2.5 s the spare one is back", _both_then_one, _both_undone, 8.0,
           2, talks=False),
+    Break("reboot", "the PBX is rebooted while the spare uplink carries the calls", _reboot, CABLE[1], 45.0,
+          talks=False, most=3),
     Break("failback", "calls return to the main uplink", _back, CABLE[1], 3.0),
     Break("flapping", "the cable is out and in again every 3 s for 2 minutes", _flap, CABLE[1], 120.0, most=3,
           quick=20.0),
@@ -185,6 +204,7 @@ class Run:
     gap: float = 0.0
     moves: int = 0
     well: float | None = None
+    emergency: float | None = None
     troubles: list[str] = field(default_factory=list)
 
 
@@ -213,6 +233,7 @@ def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
         "inbound_never": sum(run.inbound is None for run in runs),
         "calls_placed": sum(run.placed for run in runs),
         "calls_failed_out": sum(run.failed_out for run in runs), "calls_failed_in": sum(run.failed_in for run in runs),
+        "emergency_p95": p(of("emergency"), 95), "emergency_never": sum(run.emergency is None for run in runs),
         "calls_in_progress": sum(run.talks for run in runs), "calls_kept": sum(run.kept for run in runs),
         "gap_p50": p(of("gap"), 50), "gap_max": p(of("gap"), 100),
         "well_again_p50": p(of("well"), 50),
@@ -230,7 +251,7 @@ class Drill:
             if person.role in (Role.DOCTOR, Role.STAFF) and self.clinic.class_of(person).rank >= ServiceClass.LOCAL.rank
             and not self.clinic.encrypts(person)
         ]  # fmt: skip
-        self.callers, self.talkers = able[:16], able[16:18]
+        self.callers, self.talkers, self.rescuer = able[:16], able[16:18], able[18]
         area = self.clinic.numbering.area_code
         self.quick, self.long = (f"8{area}{number}" for number in SPARE_NUMBERS)
         self.numbers: dict[str, str] = {}
@@ -311,6 +332,7 @@ class Drill:
             try:
                 one.do(scene)
                 done = time.monotonic()
+                rescue = scene.phones.call(self.rescuer, self.clinic.emergency.numbers[-1])
                 time.sleep(max(0.0, one.watch - (time.monotonic() - began)))
                 until = time.monotonic() - 2.0  # later calls may still be on their way
                 for stream in streams:
@@ -320,6 +342,9 @@ class Drill:
                 self._measure(out, placed, began, done, until)
                 lost = [why for talk in talks if (why := talk.lost())]
                 out.talks, out.kept, out.troubles = len(talks), len(talks) - len(lost), lost
+                answered = rescue.refresh()["times"].get("answered")
+                out.emergency = None if answered is None else answered - done
+                rescue.hangup()
                 out.gap = max((talk.gap() for talk in talks), default=0.0)
                 moved = [e for e in scene.events(wall) if e["kind"] in ("left", "returned")]
                 out.moves = len(moved)
@@ -406,7 +431,8 @@ def line(row: dict[str, Any]) -> str:
         f"out {row['outbound_p50']}/{row['outbound_p95']}/{row['outbound_max']} s  "
         f"in {row['inbound_p50']}/{row['inbound_p95']} s  failed {row['calls_failed_out']}+{row['calls_failed_in']} of "
         f"{row['calls_placed']}  kept {row['calls_kept']}/{row['calls_in_progress']}  "
-        f"gap {row['gap_p50']}/{row['gap_max']}  moves {row['moves']}, false {row['false_switches']}"
+        f"gap {row['gap_p50']}/{row['gap_max']}  112 {row['emergency_p95']}  "
+        f"moves {row['moves']}, false {row['false_switches']}"
     )
 
 

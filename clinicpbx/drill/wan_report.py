@@ -44,6 +44,7 @@ LIMITS = (
     *(Limit(name, "outbound_p95", 2.0) for name in SOFT),
     *(Limit(name, "outbound_never", 0) for name in EVERY_CALL),
     *(Limit(name, "inbound_never", 0) for name in EVERY_CALL),
+    *(Limit(name, "emergency_never", 0) for name in (*EVERY_CALL, "provider-down", "provider-503", "watchdog-killed")),
     *(Limit(name, "false_switches", 0) for name in (
         *EVERY_CALL, "loss-5", "loss-10", "dns-dead", "provider-down", "provider-503", "address", "flapping",
     )),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clinicpbx.drill.wan_report import LIMITS
+from lab import alerts, faults
 from tests.lab.conftest import LAB, Case
 
 
@@ -17,4 +20,29 @@ def test_clinic_keeps_its_telephone(case: Case, online: None, fault: str) -> Non
     figures = {limit.figure for limit in LIMITS if limit.fault == fault} - {"outbound_p95", "inbound_p95"}
     assert row["runs"] == 1 and all(row[figure] == 0 for figure in figures), row
     assert row["outbound_p95"] is not None and row["calls_kept"] == row["calls_in_progress"], row
+    assert row["emergency_never"] == 0, row
     assert row["moves"] == (0 if fault == "provider-down" else 1), row
+
+
+def test_people_hear_of_it_in_their_language(case: Case, online: None) -> None:
+    began = time.time()
+    case.pbx("wanctl test wan-a 3")
+    for part in ("переведена на резервный канал", "возвращена"):
+        told = alerts.wait(LAB, lambda row, part=part: part in row["title"], began, 15)  # type: ignore[misc]
+        if part == "возвращена":
+            assert told is None, "the control: an engineer's own return is no news of a recovery"
+        else:
+            assert told and "инженер проверяет" in told["body"], told
+
+
+def test_refused_registration_is_told_as_what_it_is(case: Case, online: None) -> None:
+    """403: a wrong password or an unpaid bill, says the alert; and it registers again without anybody's help."""
+    began = time.time()
+    with faults.broken(LAB, "provider-refuses", "north"):
+        case.asterisk("pjsip send register north-wan-a")
+        told = alerts.wait(LAB, lambda row: "отказал в регистрации" in row["title"], began, 30)
+        assert told and "(403)" in told["title"] and "оплату" in told["body"], told
+    deadline = time.monotonic() + 100
+    while "Registered" not in case.asterisk("pjsip show registrations").split("north-wan-b")[0]:
+        assert time.monotonic() < deadline, "it did not register again"
+        time.sleep(1)
