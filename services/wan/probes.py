@@ -16,8 +16,9 @@ from typing import Any
 from . import sip
 from .core import Line, Track
 
-GATEWAY_EVERY, ANCHOR_EVERY, SIP_EVERY, SIP_AT_ONCE = 0.2, 0.1, 1.8, 0.2
-"""Seconds between two probes: of the router, of the anchors in turn, of a provider, of a provider that is in doubt."""
+GATEWAY_EVERY, ANCHOR_EVERY, SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 0.2, 0.1, 1.8, 0.2, 0.5
+"""Seconds between two probes: of the router, of the anchors in turn, of a provider, of one that is in doubt, of one
+that is known to be silent."""
 SIP_LEAST = 0.15
 SIP = 5060  # Asterisk's port, as templates/asterisk/pjsip.conf.j2
 SO_TIMESTAMPNS = 35  # socket(7); Python has no name for it
@@ -91,7 +92,8 @@ class Uplink:
         doubt = self.line.suspicious()
         for index, provider in enumerate(self.providers):
             due = self._due[provider.name]
-            if now >= due or (doubt and now >= due - SIP_EVERY + SIP_AT_ONCE):
+            soon = SIP_AT_ONCE if doubt else SIP_AGAIN if self.line.providers[provider.name].row else SIP_EVERY
+            if now >= due - SIP_EVERY + soon:
                 first = due == 0.0  # the providers' turns lie apart
                 self._due[provider.name] = now + (SIP_EVERY * (1 + index / len(self.providers)) if first else SIP_EVERY)
                 self._options(provider, now)

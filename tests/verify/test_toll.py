@@ -96,9 +96,12 @@ class Tolls:
     def ready(self) -> None:
         """Every way out is reachable: another check may just have mended one, and the PBX must have seen it."""
         legs = [f"{t.name}-{u.name}" for t in enabled(self.clinic) for u in self.clinic.uplinks]
-        assert _within(lambda: all("Avail" in self.pbx.contacts().get(leg, "") for leg in legs), 20), (
-            f"not every provider is reachable: {self.pbx.contacts()}"
-        )
+
+        def every() -> bool:
+            avoided = any(key.startswith("wan/avoid/") for key in self.pbx.database())
+            return not avoided and all("Avail" in self.pbx.contacts().get(leg, "") for leg in legs)
+
+        assert _within(every, 20), f"not every provider is reachable: {self.pbx.contacts()}"
 
     def now(self) -> float:
         return float(self.pstn.pool.stats()["now"])
