@@ -94,7 +94,7 @@ class Registrar:
             for leg in sorted(legs - before):
                 self.kick(leg, now)
             if gone & mine:
-                self.replace(provider, state.current, now)
+                self.bind(provider, state.current, now, "" if provider.one else sip.EVERY)
 
     def _all(self) -> set[str]:
         return {f"{provider.name}-{name}" for provider in self.providers for name in self.uplinks}
@@ -106,8 +106,9 @@ class Registrar:
         self._kicked[leg] = now
         self.manager.act("PJSIPRegister", Registration=leg)
 
-    def replace(self, provider: Provider, by: str, now: float) -> None:
-        """One binding in the place of all: the uplink's that carries the calls."""
+    def bind(self, provider: Provider, by: str, now: float, cleared: str) -> None:
+        """Register an uplink's leg in Asterisk's name, with EVERY in the place of all bindings. Nothing is taken back
+        first: between two of Asterisk's own there would be a second without a binding, and calls in would fail."""
         uplink, call = self.uplinks[by], secrets.token_hex(8)
 
         def done(code: int, reason: str) -> None:
@@ -119,8 +120,7 @@ class Registrar:
                 )  # fmt: skip
                 uplink.send_as_asterisk(request, provider)
 
-        contact = "" if provider.one else sip.EVERY
-        one = Asked(uplink, provider, contact, call, done, now + PATIENCE, now + AGAIN)
+        one = Asked(uplink, provider, cleared, call, done, now + PATIENCE, now + AGAIN)
         self._ask(one)
 
     def _ask(self, one: Asked, header: str = "") -> None:
@@ -169,7 +169,7 @@ class Registrar:
                 elif leg in self._dead and track.known and not track.row:
                     self._dead.discard(leg)  # a provider that is back has perhaps forgotten us
                     if self.wanted and leg in self.wanted:
-                        self.kick(leg, now)
+                        self.bind(provider, name, now, "")
             self._look_at_address(name, uplink, now)
 
     def _look_at_address(self, name: str, uplink: Uplink, now: float) -> None:
