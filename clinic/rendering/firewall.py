@@ -62,8 +62,7 @@ table inet {TABLE} {{
         iifname "lo" accept
         ct state invalid counter drop
         # What we asked is answered where we asked it: the watchdog asks by the card, whatever the routes say meanwhile.
-        ct state established ct direction reply accept
-        meta nfproto ipv4 fib saddr . iif oif missing counter drop comment "not the card that the answer leaves by"
+        ct direction original meta nfproto ipv4 fib saddr . iif oif missing counter drop comment "an answer leaves by another card"
         # Before what is established: a flood by UDP is one connection. Providers have no limit: anybody can
         # write their address on a packet, and would cut them off.
         ip saddr {voice.cidr} udp dport {SIP} update @telephones {{ {sip} }} counter drop comment "SIP flood"
@@ -71,6 +70,7 @@ table inet {TABLE} {{
         # A flow by UDP that the other side began is asked again with every packet: changed rules hold for it at once.
         ct state established,related meta l4proto != udp accept
         ct state related accept
+        ct state established ct direction reply accept
         ip daddr {voice.pbx} ip saddr {voice.cidr} jump voice
         ip daddr {management.pbx} ip saddr {management.cidr} jump management
         ip daddr @uplinks jump uplinks

@@ -263,7 +263,9 @@ def drill(
             "--only", help="Parts of security: scan, flood, malformed, fraud, emergency; faults of wan: cable, ..."
         ),
     ] = "",
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Runs of each fault of wan [default: 20, quick 2]")] = 0,
+    runs: Annotated[
+        int | None, typer.Option("--runs", min=1, help="Runs of each fault of wan [default: 20, quick 2]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Attack the deployed rehearsal for real and report the figures. Exit 1 when one is beyond its limit."""

@@ -194,7 +194,7 @@ def test_a_spoofed_source_is_dropped(
     from lab import netns
 
     state = lab_only(place)
-    voice, reason = clinic.networks.voice, "not the card that the answer leaves by"
+    voice, reason = clinic.networks.voice, "an answer leaves by another card"
     forged = str(voice.phones_to)
     sent = 5
     for uplink in clinic.uplinks:
