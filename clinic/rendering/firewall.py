@@ -23,6 +23,7 @@ one address (two requests each, and as many answers while they ring): 1500 at on
 """
 TLS_RATE, TLS_BURST = 100, 1000  # new TLS connections a second; a telephone has one
 PING_RATE, PING_BURST = 50, 100
+ELSEWHERE = "an answer leaves by another card"
 KNOCKS = 16384  # strangers remembered at most, of each family
 
 
@@ -62,7 +63,7 @@ table inet {TABLE} {{
         iifname "lo" accept
         ct state invalid counter drop
         # What we asked is answered where we asked it: the watchdog asks by the card, whatever the routes say meanwhile.
-        ct direction original meta nfproto ipv4 fib saddr . iif oif missing counter drop comment "an answer leaves by another card"
+        meta nfproto ipv4 ct direction original fib saddr . iif oif missing counter drop comment "{ELSEWHERE}"
         # Before what is established: a flood by UDP is one connection. Providers have no limit: anybody can
         # write their address on a packet, and would cut them off.
         ip saddr {voice.cidr} udp dport {SIP} update @telephones {{ {sip} }} counter drop comment "SIP flood"
