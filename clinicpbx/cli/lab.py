@@ -266,6 +266,9 @@ def drill(
     runs: Annotated[
         int | None, typer.Option("--runs", min=1, help="Runs of each fault of wan [default: 20, quick 2]")
     ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="wan: what the last report has and is not measured now stays in the report")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Attack the deployed rehearsal for real and report the figures. Exit 1 when one is beyond its limit."""
@@ -276,7 +279,7 @@ def drill(
     chosen = [part.strip() for part in only.split(",") if part.strip()]
     console = Console(stderr=as_json, highlight=False, emoji=False)
     if kind == "wan":
-        return _wan(console, clinic, lab, runs or (2 if quick else 20), chosen, quick=quick, as_json=as_json)
+        return _wan(console, clinic, lab, runs or (2 if quick else 20), chosen, quick=quick, add=add, as_json=as_json)
     report = security.run(
         clinic, f"lab{lab or ''}", lambda text: console.print(text, markup=False), quick=quick, only=chosen
     )
@@ -292,14 +295,18 @@ def drill(
     raise typer.Exit(1 if report["against"] else 0)
 
 
-def _wan(console: Console, clinic: str, lab: int, runs: int, only: list[str], *, quick: bool, as_json: bool) -> None:
+def _wan(
+    console: Console, clinic: str, lab: int, runs: int, only: list[str], *, quick: bool, add: bool, as_json: bool
+) -> None:
     from clinicpbx.drill import wan, wan_report
 
-    report = wan.run(
-        clinic, f"lab{lab or ''}", lambda text: console.print(text, markup=False, soft_wrap=True), runs=runs, only=only,
-        quick=quick,
-    )  # fmt: skip
-    folder = wan_report.write(report)
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    report: dict[str, Any] = {}
+    for found in wan.run(clinic, f"lab{lab or ''}", say, runs=runs, only=only, quick=quick):
+        report = wan_report.added(found, wan_report.latest(clinic)) if add else found
+        folder = wan_report.write(report)
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
     for line in report["against"]:

@@ -67,8 +67,29 @@ def summary(report: Mapping[str, Any]) -> dict[str, Any]:
         if report["costs"][name] > worst
     ]
     against += [f"{name}: no run came to its end" for name, row in rows.items() if not row["runs"]]
-    whole = {limit.fault for limit in LIMITS} <= rows.keys()
+    against += [f"{name}: {row['spoilt']} runs were spoilt" for name, row in rows.items() if row["spoilt"] > 1]
+    whole = {limit.fault for limit in LIMITS} <= rows.keys() and bool(report["others"])
     return {"against": against, "verdict": "NO-GO" if against else "GO" if whole else "PARTIAL"}
+
+
+def latest(clinic: str) -> dict[str, Any]:
+    """The last report of this clinic, empty when there is none."""
+    try:
+        text = (REPORTS / descriptions.find(clinic).parent.name / "latest-wan" / "drill.json").read_text()
+    except FileNotFoundError:
+        return {}
+    return dict(json.loads(text))
+
+
+def added(report: Mapping[str, Any], former: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with the former's rows of what it has not measured, in the former's order. Pure."""
+    own = {row["name"]: row for row in report["faults"]}
+    before = {row["name"]: row for row in former.get("faults", ())}
+    whole = dict(report) | {
+        "faults": list((before | own).values()),
+        "others": {**former.get("others", {}), **report["others"]},
+    }
+    return whole | summary(whole)
 
 
 def write(report: Mapping[str, Any], folder: Path | None = None) -> Path:

@@ -15,8 +15,16 @@ from typing import Any
 
 import pytest
 
+from tests.lab import rig
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = 58
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clients_are_closed() -> Iterator[None]:
+    yield
+    rig.close_clients()
 
 
 @dataclass(frozen=True)

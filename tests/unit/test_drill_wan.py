@@ -1,0 +1,88 @@
+"""The WAN drill's arithmetic: percentiles, false switches, limits, and reports that are put together in parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clinicpbx.drill import wan, wan_report
+from clinicpbx.drill.wan import BREAKS, Run, summed
+
+CABLE = next(one for one in BREAKS if one.name == "cable")
+COSTS = {"core_percent": 0.7, "kbit_per_second": 14.0}
+
+
+def good_rows() -> list[dict[str, Any]]:
+    """Every fault's row when all is well."""
+    run = Run(
+        decision=0.4, outbound=0.5, inbound=0.6, placed=40, talks=2, kept=2, gap=0.6, moves=0, well=2, emergency=0.5
+    )
+    return [summed(one, [run] * 20) | {"spoilt": 0} for one in BREAKS]
+
+
+def report(rows: list[dict[str, Any]], **others: Any) -> dict[str, Any]:
+    return {"faults": rows, "costs": COSTS, "others": {"keepalived": {}}} | others
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "is_"),
+    [([], 95, None), ([1.0], 95, 1.0), (list(map(float, range(1, 21))), 95, 19.0), ([3.0, 1.0, 2.0], 50, 2.0)],
+)
+def test_percentiles_are_values_that_were_measured(values: list[float], percent: float, is_: float | None) -> None:
+    assert wan.p(values, percent) == is_
+
+
+def test_moves_beyond_the_right_ones_are_false_also_when_another_run_had_none() -> None:
+    assert summed(CABLE, [Run(moves=0), Run(moves=1), Run(moves=3)])["false_switches"] == 2
+
+
+def test_calls_that_never_came_are_counted_beside_the_percentiles() -> None:
+    row = summed(CABLE, [Run(outbound=0.5), Run(outbound=None)])
+    assert (row["outbound_p95"], row["outbound_never"], row["inbound_p95"], row["inbound_never"]) == (0.5, 1, None, 2)
+
+
+def test_a_whole_report_within_every_limit_is_go() -> None:
+    assert wan_report.summary(report(good_rows())) == {"against": [], "verdict": "GO"}
+
+
+def test_a_fault_or_the_neighbour_that_was_not_measured_makes_it_partial() -> None:
+    rows = good_rows()
+    assert wan_report.summary(report(rows[1:]))["verdict"] == "PARTIAL"
+    assert wan_report.summary(report(rows, others={}))["verdict"] == "PARTIAL"
+
+
+@pytest.mark.parametrize("limit", wan_report.LIMITS, ids=lambda limit: f"{limit.fault}-{limit.figure}")
+@pytest.mark.parametrize("beyond", [True, False], ids=["beyond", "missing"])
+def test_every_limit_can_fail(limit: wan_report.Limit, beyond: bool) -> None:
+    rows = good_rows()
+    row = next(row for row in rows if row["name"] == limit.fault)
+    row[limit.figure] = limit.worst + 0.01 if beyond else None
+    found = wan_report.summary(report(rows))
+    assert found["verdict"] == "NO-GO"
+    assert [line for line in found["against"] if line.startswith(f"{limit.fault}: {limit.figure} ")]
+
+
+def test_probing_that_costs_too_much_runs_that_were_spoilt_and_faults_without_a_run_are_no_go() -> None:
+    rows = good_rows()
+    dear = report(rows, costs={"core_percent": 1.1, "kbit_per_second": 21.0})
+    assert len(wan_report.summary(dear)["against"]) == 2
+    assert wan_report.summary(report([*rows[1:], rows[0] | {"spoilt": 2}]))["verdict"] == "NO-GO"
+    assert wan_report.summary(report([*rows[1:], rows[0] | {"runs": 0}]))["verdict"] == "NO-GO"
+
+
+def test_a_report_in_parts_keeps_what_was_not_measured_again() -> None:
+    rows = good_rows()
+    former = report(rows[:5], others={"keepalived": {"p95": 2.0}})
+    again = rows[4] | {"outbound_p95": 9.0}
+    found = wan_report.added(report([again, *rows[5:]], others={}), former)
+    assert [row["name"] for row in found["faults"]] == [one.name for one in BREAKS]
+    assert found["faults"][4]["outbound_p95"] == 9.0
+    assert found["others"] == {"keepalived": {"p95": 2.0}}
+    assert found["verdict"] == ("NO-GO" if again["name"] in {"cable", "router-crash", "black-hole"} else "GO")
+    assert wan_report.added(report(rows), {})["verdict"] == "GO"
+
+
+def test_a_row_of_the_neighbour_has_its_percentiles() -> None:
+    row = wan._other({"decisions": [1.0, 2.0], "false_switches": 3, "lossy_seconds": 60.0})
+    assert row == {"runs": 2, "p50": 1.0, "p95": 2.0, "max": 2.0, "false_switches": 3, "lossy_seconds": 60.0}
