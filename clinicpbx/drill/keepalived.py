@@ -121,7 +121,7 @@ class Watcher:
 
 
 def measure(scene: Scene, tools: Path, runs: int, lossy: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """meaning -> `decisions`: seconds from a black hole, a run each; `false_switches` in `lossy_seconds` of 5 % loss."""
+    """meaning -> `decisions`: seconds from a black hole; `false_switches` in `lossy_seconds` of 5 % loss."""
     found: dict[str, Any] = {}
     scene.pbx.run("systemctl stop clinic-wan")
     try:
@@ -143,7 +143,7 @@ def measure(scene: Scene, tools: Path, runs: int, lossy: float, say: Callable[[s
 def _decision(scene: Scene, watcher: Watcher) -> float:
     if not wait_until(watcher.well, 30):
         raise ClinicError("keepalived does not come back", remedy=f"read {watcher.home}/log")
-    time.sleep(1 + 2 * random.random())  # wherever its script is
+    time.sleep(1 + 2 * random.random())  # noqa: S311 - wherever its script is
     began = time.time()
     with faults.broken(scene.lab, "uplink-blackhole", scene.main):
         wait_until(lambda: any(name == "FAULT" for _, name in watcher.states(began)), 30)
