@@ -35,6 +35,8 @@ HEALTHY = 30.0
 """Seconds for everything to be as before a run."""
 SPOILT = 3
 """Runs of a fault that may be spoilt by the rehearsal itself."""
+REBOOTING = 0.5
+"""Seconds between calls while nobody answers at all: each holds one of the provider's lines until its time is over."""
 SPARE_NUMBERS = ("0007701", "0007702")  # the last digits: of who answers at once, and of who goes on talking
 
 
@@ -182,11 +184,10 @@ BREAKS: tuple[Break, ...] = (
     Break("watchdog-killed", "the watchdog is killed, 1.5 s later the cable is out", _kill, CABLE[1], 5.0),
     Break("both-then-one", "both cables are out, after 2.5 s the spare one is back", _both_then_one, _both_undone, 8.0,
           2, talks=False),
-    Break("reboot", "the PBX is rebooted while the spare uplink carries the calls", _reboot, CABLE[1], 45.0,
-          talks=False, most=3),
+    Break("reboot", "the PBX is rebooted while the spare uplink carries the calls", _reboot, CABLE[1], 20.0,
+          talks=False, every=REBOOTING),
     Break("failback", "calls return to the main uplink", _back, CABLE[1], 3.0),
-    Break("flapping", "the cable is out and in again every 3 s for 2 minutes", _flap, CABLE[1], 120.0, most=3,
-          quick=20.0),
+    Break("flapping", "the cable is out and in again every 3 s for 2 minutes", _flap, CABLE[1], 120.0, quick=20.0),
     Break("loss-5", "5 % of the packets are lost, each way, for half an hour", *_fault("uplink-loss", "5"), 1800.0, 0,
           talks=False, most=1, every=2.0, quick=30.0),
 )  # fmt: skip

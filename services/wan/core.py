@@ -25,11 +25,13 @@ SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
 
 @dataclass
 class Track:
-    """One target that is asked over and over. `row`: lost since the last answer; `outcomes`: the last ones, True is
-    answered. An answer that comes after its timeout still counts, and makes the timeout longer (RFC 6298)."""
+    """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but later than
+    they mostly are; `outcomes`: the last ones, True is answered. An answer that comes after its timeout still counts,
+    and makes the timeout longer (RFC 6298)."""
 
     least: float = QUICKEST
     row: int = 0
+    overdue: int = 0
     heard: float | None = None
     mean: float = 0.0
     deviation: float = 0.0
@@ -45,6 +47,11 @@ class Track:
     def known(self) -> bool:
         """Whether it ever answered."""
         return self.heard is not None
+
+    @property
+    def unanswered(self) -> int:
+        """In a row. Where other evidence says the same, nobody waits for one slow answer of the past."""
+        return self.row + self.overdue
 
     def sent(self, number: int, at: float) -> None:
         self.pending[number] = at
@@ -68,11 +75,12 @@ class Track:
         else:
             self.deviation += (abs(took - self.mean) - self.deviation) / 4
             self.mean += (took - self.mean) / 8
-        self.heard, self.row = at, 0
+        self.heard, self.row, self.overdue = at, 0, 0
         return True
 
     def expire(self, now: float) -> int:
         """How many probes are lost since the last call."""
+        self.overdue = 0
         if not self.pending:
             return 0
         limit = now - self.timeout
@@ -81,6 +89,8 @@ class Track:
             self.late[number] = self.pending.pop(number)
             self.outcomes.append(False)
         self.row += len(lost)
+        late = now - max(self.least, 2 * self.mean)
+        self.overdue = sum(at <= late for at in self.pending.values())
         if len(self.late) > 16:
             self.late = {number: at for number, at in self.late.items() if at > now - LATE}
         return len(lost)
@@ -89,6 +99,7 @@ class Track:
         """This machine itself stood still: nothing can be said of what is on its way."""
         self.late |= self.pending
         self.pending.clear()
+        self.overdue = 0
 
     def loss(self, last: int) -> float:
         """Percent lost of the last so many; 0 while there are fewer."""
@@ -173,7 +184,7 @@ def judge(line: Line, others: Sequence[Line], limit: float) -> Verdict:
         return Verdict("no-carrier", DEAD, "the card has no carrier")
     anchors = any(anchor.known for anchor in line.anchors.values())
     known = [provider for provider in line.providers.values() if provider.known]
-    sip = min((p.row for p in known), default=SIP_ROW)  # of the provider that answers best
+    sip = min((p.unanswered for p in known), default=SIP_ROW)  # of the provider that answers best
     asked = f"{line.row} pings of the anchors, {sip} SIP requests"
     if (line.row >= ANCHOR_ROW or not anchors) and line.gateway.known and line.gateway.row >= ROUTER_ROW and sip:
         return Verdict("router-dead", DEAD, f"unanswered: {line.gateway.row} pings of the router, {asked}")

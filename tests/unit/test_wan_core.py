@@ -117,6 +117,14 @@ def test_dead_router_is_left_within_a_second(world: World) -> None:
     assert world.moves[-1].why == "router-dead" and world.state.current == "b"
 
 
+def test_one_slow_answer_of_a_provider_delays_nothing(world: World) -> None:
+    for track in world.lines["a"].providers.values():
+        track.mean, track.deviation = 0.02, 0.3
+        assert track.timeout == core.SLOWEST
+    assert broken(world, gateway=False) < 0.8
+    assert world.moves[-1].why == "router-dead"
+
+
 def test_dead_isp_behind_a_living_router_is_left_within_a_second_and_a_half(world: World) -> None:
     assert broken(world, internet=False) < 1.3
     assert world.moves[-1].why == "isp-dead"
