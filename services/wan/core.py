@@ -25,9 +25,9 @@ SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
 
 @dataclass
 class Track:
-    """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but later than
-    they mostly are; `outcomes`: the last ones, True is answered. An answer that comes after its timeout still counts,
-    and makes the timeout longer (RFC 6298)."""
+    """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but late beside
+    the quickest that `took`; `outcomes`: the last ones, True is answered. An answer that comes after its timeout
+    still counts, and makes the timeout longer (RFC 6298)."""
 
     least: float = QUICKEST
     row: int = 0
@@ -38,6 +38,7 @@ class Track:
     outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOWS[-1][0]))
     pending: dict[int, float] = field(default_factory=dict)
     late: dict[int, float] = field(default_factory=dict)
+    took: deque[float] = field(default_factory=lambda: deque(maxlen=8))
 
     @property
     def timeout(self) -> float:
@@ -68,6 +69,7 @@ class Track:
         else:
             self.outcomes.append(True)
         took = at - began
+        self.took.append(took)
         if late:  # packets that waited for a neighbour's address come seconds late: that is no round trip
             took = min(took, 2 * self.timeout)
         if not self.heard:
@@ -89,7 +91,7 @@ class Track:
             self.late[number] = self.pending.pop(number)
             self.outcomes.append(False)
         self.row += len(lost)
-        late = now - max(self.least, 2 * self.mean)
+        late = now - max(self.least, 3 * min(self.took, default=SLOWEST))
         self.overdue = sum(at <= late for at in self.pending.values())
         if len(self.late) > 16:
             self.late = {number: at for number, at in self.late.items() if at > now - LATE}
