@@ -23,6 +23,8 @@ MACAddress={clinic.hypervisor.vm.macs[2 + number]}
 [Network]
 DHCP=no
 IPv6AcceptRA=no
+# A cable that is out takes neither the address nor the routes: calls in progress are carried on with them.
+ConfigureWithoutCarrier=yes
 Address={uplink.address}
 
 [Route]

@@ -17,6 +17,7 @@ from softphone.client import Call, Pool, PoolError
 
 EVERY = 0.2
 SHORT = 0.1  # seconds a placed call lasts
+LATE = 5.0  # seconds after which an answer is none
 TALK, SILENCE = 440, 0.5
 """Hz of who stays here, and seconds without a packet after which a side of a call is dead."""
 
@@ -36,8 +37,8 @@ def first_success(calls: Sequence[Placed], since: float) -> float | None:
 
 
 def failed(calls: Sequence[Placed], since: float, until: float) -> int:
-    """Calls placed between the two that nobody answered. Pure."""
-    return sum(1 for c in calls if since <= c.at <= until and c.answered is None)
+    """Calls placed between the two that nobody answered, or only after people have hung up. Pure."""
+    return sum(1 for c in calls if since <= c.at <= until and (c.answered is None or c.answered - c.at > LATE))
 
 
 class Stream:
@@ -51,6 +52,8 @@ class Stream:
         self._callers = itertools.cycle(self.agents)
         self._ids: list[tuple[str, float]] = []
         self._refused: list[float] = []
+        self._told: dict[str, Placed] = {}
+        """What the pool said of calls that have ended: it remembers the last few hundred."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._place, daemon=True)
 
@@ -75,15 +78,21 @@ class Stream:
                 self._ids.append((call.id, at))
             except PoolError:
                 self._refused.append(at)
+            if not len(self._ids) % 50:
+                with contextlib.suppress(PoolError):
+                    self._listen()
         self.pool.close()
+
+    def _listen(self) -> None:
+        for call in self.pool.calls(self.agents):
+            if (times := call.info.get("times", {})) and "start" in times:
+                self._told[call.id] = Placed(times["start"], times.get("answered"))
 
     def calls(self) -> list[Placed]:
         """All so far, those that wait included."""
-        known = {call.id: call.info for call in self.pool.calls(self.agents)}
+        self._listen()
         out = [Placed(at, None) for at in self._refused]
-        for number, at in list(self._ids):
-            times = known.get(number, {}).get("times", {})
-            out.append(Placed(times.get("start", at), times.get("answered")))
+        out += [self._told.get(number, Placed(at, None)) for number, at in list(self._ids)]
         return sorted(out, key=lambda call: call.at)
 
     def forget(self) -> None:
@@ -92,6 +101,7 @@ class Stream:
             self.pool.hangup_all(self.agents)
             self.pool.clear(self.agents)
         self._ids.clear()
+        self._told.clear()
 
 
 @dataclass
@@ -121,11 +131,12 @@ class Talk:
         return ""
 
     def gap(self) -> float:
-        """Seconds of the longest silence of either end since `listen_anew`."""
+        """Seconds of the longest silence of either end since `listen_anew`, one that goes on included."""
         found = 0.0
         for end in (self.near, self.far):
             with contextlib.suppress(PoolError):
-                found = max(found, float(end.refresh()["rtp"].get("gap_ms_max") or 0) / 1000)
+                rtp = end.refresh()["rtp"]
+                found = max(found, float(rtp.get("gap_ms_max") or 0) / 1000, time.time() - float(rtp["last_at"] or 0))
         return found
 
     def end(self) -> None:

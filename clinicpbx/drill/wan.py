@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import json
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from lab import faults, state
 from softphone.client import Pool, PoolError
 
 Say = Callable[[str], None]
+MOVES = ("left", "returned")
 EVENTS = "/var/log/clinic-wan/events.log"
 RUNS, QUICK_RUNS = 20, 2
 HEALTHY = 30.0
@@ -88,7 +91,7 @@ class Scene:
 
     def events(self, since: float) -> list[dict[str, Any]]:
         """The watchdog's events since an epoch second."""
-        rows = [json.loads(line) for line in self.pbx.run(f"tail -n 60 {EVENTS}").splitlines()]
+        rows = [json.loads(line) for line in self.pbx.run(f"tail -n 200 {EVENTS}").splitlines()]
         return [row for row in rows if row["at"] >= since]
 
 
@@ -171,7 +174,7 @@ BREAKS: tuple[Break, ...] = (
     Break("router-crash", "the router is off and forgets its NAT state", *ROUTER),
     Break("black-hole", "the router answers, nothing passes the ISP", *HOLE),
     Break("sip-filtered", "the ISP drops SIP and nothing else", *FILTER),
-    Break("loss-10", "10 % of the packets are lost, each way", *_fault("uplink-loss", "10"), 8.0, 0),
+    Break("loss-10", "10 % of the packets are lost, each way: just what is borne", *_fault("uplink-loss", "10"), 8.0),
     Break("loss-30", "30 % of the packets are lost, each way", *_fault("uplink-loss", "30"), 15.0),
     Break("loss-60", "60 % of the packets are lost, each way", *_fault("uplink-loss", "60"), 8.0),
     Break("one-way-loss", "60 % of what comes in is lost", *_fault("uplink-one-way", "60"), 10.0),
@@ -212,21 +215,24 @@ class Run:
     troubles: list[str] = field(default_factory=list)
 
 
-def p(values: Collection[float], percent: float) -> float | None:
-    """The percentile, by the nearest rank: with 20 runs p95 is the second worst. Pure."""
+def p(values: Sequence[float | None], percent: float) -> float | None:
+    """The percentile, by the nearest rank: with 20 runs p95 is the second worst. What never came (None) is the worst
+    of all; None when the percentile is one of these. Pure."""
     if not values:
         return None
-    ordered = sorted(values)
-    return round(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)], 3)
+    ordered = sorted(math.inf if value is None else value for value in values)
+    found = ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+    return None if math.isinf(found) else round(found, 3)
 
 
 def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
     """A fault's figures over its runs. Pure."""
 
-    def of(name: str) -> list[float]:
-        return [getattr(run, name) for run in runs if getattr(run, name) is not None]
+    def of(name: str) -> list[float | None]:
+        return [getattr(run, name) for run in runs]
 
-    decisions = of("decision")
+    decisions = of("decision") if one.moves else [value for value in of("decision") if value is not None]
+    planned = next((b for b in BREAKS if b.name == one.name), one)
     return {
         "name": one.name, "meaning": one.meaning, "runs": len(runs),
         "decision_p50": p(decisions, 50), "decision_p95": p(decisions, 95),
@@ -239,12 +245,24 @@ def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
         "calls_failed_out": sum(run.failed_out for run in runs), "calls_failed_in": sum(run.failed_in for run in runs),
         "emergency_p95": p(of("emergency"), 95), "emergency_never": sum(run.emergency is None for run in runs),
         "calls_in_progress": sum(run.talks for run in runs), "calls_kept": sum(run.kept for run in runs),
+        "calls_lost": sum(run.talks - run.kept for run in runs),
         "gap_p50": p(of("gap"), 50), "gap_max": p(of("gap"), 100),
         "well_again_p50": p(of("well"), 50),
         "moves": sum(run.moves for run in runs),
         "false_switches": sum(max(0, run.moves - one.moves) for run in runs),
         "troubles": [t for run in runs for t in run.troubles][:5],
+        "watched": one.watch, "whole": len(runs) >= min(RUNS, one.most) and one.watch >= planned.watch, "code": code(),
     }  # fmt: skip
+
+
+@cache
+def code() -> str:
+    """A digest of what the figures depend on: rows of different ones are not put into one report."""
+    root = Path(__file__).parents[2]
+    folders = ("services/wan", "files/wan", "templates/asterisk", "templates/provider", "clinic/rendering", "lab")
+    files = [f for folder in folders for f in (root / folder).rglob("*") if f.is_file() and f.suffix != ".pyc"]
+    files += [Path(__file__), Path(__file__).with_name("traffic.py")]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()[:12]
 
 
 class Drill:
@@ -350,8 +368,8 @@ class Drill:
                 out.emergency = None if answered is None else answered - done
                 rescue.hangup()
                 out.gap = max((talk.gap() for talk in talks), default=0.0)
-                moved = [e for e in scene.events(wall) if e["kind"] in ("left", "returned")]
-                out.moves = len(moved)
+                moved = [e for e in scene.events(wall) if e["kind"] in MOVES]
+                watched = time.time()
                 if moved:
                     out.decision = moved[0]["at"] - wall
             finally:
@@ -361,6 +379,8 @@ class Drill:
                 for stream in streams:
                     stream.forget()
         out.well = self.settle()
+        after = [e for e in scene.events(watched) if e["kind"] in MOVES and e["why"] != "asked"]  # ours is asked for
+        out.moves = len(moved) + len(after)
         return out
 
     def runs_of(self, one: Break, runs: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,12 @@ Message = dict[str, str]
 Done = Callable[[list[Message]], None]
 PORT = 5038
 LONGEST = 1 << 22
+PATIENCE = 5.0
+"""Seconds for the answer to a login or an action."""
 
 
 class Manager:
-    """One connection. `poll` reads what came; a lost connection is seen by `connected` and made again by `connect`."""
+    """One connection. `connect` begins it, `poll` reads what came, `connected` says whether it is logged in."""
 
     def __init__(self, user: str, secret: str) -> None:
         self.user, self.secret = user, secret
@@ -22,35 +25,26 @@ class Manager:
         self.connected = False
         self._buffer = b""
         self._number = 0
-        self._waiting: dict[str, tuple[list[Message], Done | None, str]] = {}
+        self._began = 0.0
+        self._waiting: dict[str, tuple[list[Message], Done | None, str, float]] = {}
 
-    def connect(self) -> bool:
-        """Log in. Blocks for loopback's moment; False when Asterisk does not listen."""
+    def connect(self, now: float) -> None:
+        """Begin to log in; `poll` sees the answer. Nothing waits: an Asterisk that hangs must not stop the probes."""
         self.close()
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket.setblocking(False)
+        self._began = now
+        login = {"Action": "Login", "Username": self.user, "Secret": self.secret, "Events": "off"}
         try:
-            self.socket = socket.create_connection(("127.0.0.1", PORT), 1)
-            self.socket.settimeout(1)
-            login = {"Action": "Login", "Username": self.user, "Secret": self.secret, "Events": "off"}
+            self.socket.connect(("127.0.0.1", PORT))  # loopback: at once or refused
             self.socket.sendall(_text(login))
-            said = b""
-            while b"\r\n\r\n" not in said:
-                part = self.socket.recv(4096)
-                if not part:
-                    raise OSError("closed")
-                said += part
-            if b"Success" not in said:
-                raise OSError("refused")
-            self.socket.setblocking(False)
         except OSError:
             self.close()
-            return False
-        self._buffer, self.connected = b"", True
-        return True
 
     def close(self) -> None:
         if self.socket:
             self.socket.close()
-        self.socket, self.connected = None, False
+        self.socket, self.connected, self._buffer = None, False, b""
         self._waiting.clear()
 
     @property
@@ -63,14 +57,19 @@ class Manager:
             return
         self._number += 1
         name = str(self._number)
-        self._waiting[name] = ([], done, last)
+        self._waiting[name] = ([], done, last, time.monotonic())
         try:
             self.socket.sendall(_text({"Action": action, "ActionID": name, **fields}))
         except OSError:
             self.close()
 
-    def poll(self) -> None:
+    def poll(self, now: float) -> None:
+        """Take what came. A connection whose oldest action waits too long is closed: that Asterisk hangs."""
         if self.socket is None:
+            return
+        oldest = next((at for _, _, _, at in self._waiting.values()), now) if self.connected else self._began
+        if now - oldest > PATIENCE:
+            self.close()
             return
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -88,13 +87,19 @@ class Manager:
         if len(self._buffer) > LONGEST:
             self.close()
         for one in whole:
-            self._take(_parsed(one))
+            if self.connected:
+                self._take(_parsed(one))
+            elif b"Response: Success" in one:
+                self.connected = True
+            elif b"Response: " in one:
+                self.close()
+                return
 
     def _take(self, message: Message) -> None:
         name = message.get("ActionID", "")
         if name not in self._waiting:
             return
-        found, done, last = self._waiting[name]
+        found, done, last, _ = self._waiting[name]
         found.append(message)
         failed = message.get("Response") == "Error"
         if failed or not last or message.get("Event") == last:

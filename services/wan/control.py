@@ -36,6 +36,8 @@ class Control:
         command, name = (*words, "", "")[:2]
         if command in ("hold", "test") and name not in watchdog.uplinks:
             return {"error": f"no uplink is called {name!r}: {', '.join(watchdog.uplinks)}"}
+        if command == "test" and len(words) > 2 and not words[2].isdigit():
+            return {"error": f"{words[2]!r} is no whole number of seconds, {LONGEST_TEST:.0f} at most"}
         if command == "hold":
             watchdog.hold(name)
         elif command == "release":

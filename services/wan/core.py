@@ -14,10 +14,19 @@ from typing import Any
 ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
 """Probes lost in a row: of the router and of the anchors for a dead router; of the anchors and of every provider for a
 dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
+FILTERED_ROW, SIP_ALONE = 60, 6
+"""Pings lost in a row while SIP is answered: somebody filters ping. SIP alone is believed after more in a row."""
+SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 1.8, 0.2, 0.5
+"""Seconds between two requests to a provider, to one in doubt, and to one known to be silent."""
+DOUBT_ROW, DOUBT_ENDS, SILENT_ROW = 2 * LEG_ROW, 30, 60
+"""Requests to a provider, and pings of anchors, lost in a row after which there is no doubt any more; and requests
+after which a provider is asked at leisure again."""
 WINDOWS = ((15, 2.5), (50, 1.75), (150, 1.0))
 """Probes of an anchor, and the limit's factor over so few: heavy loss is believed after 3 s, light loss after 30 s."""
 DEAD, NO_SIP = 1000.0, 400.0
 """Scores beside loss in percent. Calls move to an uplink whose score is less than half."""
+STEADY = 30.0
+"""Seconds that an uplink must have been better before calls leave one that carries some of them for it."""
 LONGEST_HOLD, MEMORY = 3600.0, 3600.0
 SILENT = 90.0
 SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
@@ -25,8 +34,8 @@ SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
 
 @dataclass
 class Track:
-    """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but late beside
-    the quickest that `took`; `outcomes`: the last ones, True is answered. An answer that comes after its timeout
+    """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but late
+    beside the quickest that `took`; `outcomes`: the last ones, True is answered. An answer that comes after its timeout
     still counts, and makes the timeout longer (RFC 6298)."""
 
     least: float = QUICKEST
@@ -39,6 +48,10 @@ class Track:
     pending: dict[int, float] = field(default_factory=dict)
     late: dict[int, float] = field(default_factory=dict)
     took: deque[float] = field(default_factory=lambda: deque(maxlen=8))
+    row_asked: tuple[float, float] | None = None
+    """When the first and the last request of the row were sent."""
+    heard_asked: deque[float] = field(default_factory=lambda: deque(maxlen=16))
+    """When the last requests that were answered were sent."""
 
     @property
     def timeout(self) -> float:
@@ -77,7 +90,9 @@ class Track:
         else:
             self.deviation += (abs(took - self.mean) - self.deviation) / 4
             self.mean += (took - self.mean) / 8
-        self.heard, self.row, self.overdue = at, 0, 0
+        self.heard = at
+        self.heard_asked.append(began)
+        self.begin_row()
         return True
 
     def expire(self, now: float) -> int:
@@ -88,7 +103,8 @@ class Track:
         limit = now - self.timeout
         lost = [number for number, at in self.pending.items() if at <= limit]
         for number in lost:
-            self.late[number] = self.pending.pop(number)
+            asked = self.late[number] = self.pending.pop(number)
+            self.row_asked = (self.row_asked[0] if self.row_asked else asked, asked)
             self.outcomes.append(False)
         self.row += len(lost)
         late = now - max(self.least, 3 * min(self.took, default=SLOWEST))
@@ -96,6 +112,10 @@ class Track:
         if len(self.late) > 16:
             self.late = {number: at for number, at in self.late.items() if at > now - LATE}
         return len(lost)
+
+    def begin_row(self) -> None:
+        """Nothing is missed any more."""
+        self.row, self.overdue, self.row_asked = 0, 0, None
 
     def forget(self) -> None:
         """This machine itself stood still: nothing can be said of what is on its way."""
@@ -130,23 +150,32 @@ class Line:
 
     def expire(self, now: float) -> int:
         """How many probes are lost since the last call."""
-        far = sum(anchor.expire(now) for anchor in self.anchors.values())
+        missed = [a for a in self.anchors.values() if a.heard] or [a for a in self.anchors.values() if a.known]
+        far = sum(anchor.expire(now) for anchor in self.anchors.values() if anchor in missed)
+        for anchor in self.anchors.values():
+            anchor.expire(now)  # of one that never answered here: nothing is lost
         self.row += far
         return far + self.gateway.expire(now) + sum(provider.expire(now) for provider in self.providers.values())
 
     def suspicious(self) -> bool:
         """Whether the providers should be asked at once, not at their leisure."""
-        return self.row >= ANCHOR_ROW - 2 or any(0 < p.row < 2 * LEG_ROW for p in self.providers.values())
+        if ANCHOR_ROW - 2 <= self.row < DOUBT_ENDS:
+            return True
+        return any(0 < p.row < DOUBT_ROW for p in self.providers.values())
 
     def loss(self, limit: float) -> float:
-        """Loss in percent when it is at the limit or above, by the best anchor; else 0."""
+        """Loss in percent when it is at the limit or above; else 0. By the best anchor, or of three the second best:
+        one may stand in the ISP's own house."""
         known = [anchor for anchor in self.anchors.values() if anchor.known]
         if not known:
             return 0.0
-        if self.row >= ISP_ROW and any(p.known and not p.row and p.outcomes for p in self.providers.values()):
+        place = 1 if len(known) > 2 else 0
+        if self.row >= FILTERED_ROW or (
+            self.row >= ISP_ROW and any(p.known and not p.row and p.outcomes for p in self.providers.values())
+        ):
             return 0.0  # somebody filters ping, and nothing else
         for last, factor in WINDOWS:
-            found = min(anchor.loss(last) for anchor in known)
+            found = sorted(anchor.loss(last) for anchor in known)[place]
             if found >= min(limit * factor, SILENT):
                 return found
         return 0.0
@@ -161,7 +190,7 @@ class Line:
             track.outcomes.clear()
         for track in self.providers.values():
             track.forget()
-            track.row = 0
+            track.begin_row()
 
     def recent_loss(self) -> float:
         return min((a.loss(min(50, len(a.outcomes) or 1)) for a in self.anchors.values() if a.known), default=0.0)
@@ -188,15 +217,18 @@ def judge(line: Line, others: Sequence[Line], limit: float) -> Verdict:
     known = [provider for provider in line.providers.values() if provider.known]
     sip = min((p.unanswered for p in known), default=SIP_ROW)  # of the provider that answers best
     asked = f"{line.row} pings of the anchors, {sip} SIP requests"
-    if (line.row >= ANCHOR_ROW or not anchors) and line.gateway.known and line.gateway.row >= ROUTER_ROW and sip:
+    filtered = line.row >= FILTERED_ROW
+    first, second = (SIP_ALONE, SIP_ALONE) if filtered else (1, SIP_ROW)
+    router = line.gateway.known and line.gateway.row >= ROUTER_ROW
+    if (line.row >= ANCHOR_ROW or not anchors) and router and sip >= first:
         return Verdict("router-dead", DEAD, f"unanswered: {line.gateway.row} pings of the router, {asked}")
-    if (line.row >= ISP_ROW or (not anchors and known)) and sip >= SIP_ROW:
+    if (line.row >= ISP_ROW and sip >= second) or (not anchors and known and sip >= SIP_ALONE):
         return Verdict("isp-dead", DEAD, f"unanswered: {asked}")
     # On a clean line with two providers, two silences of each are no accident; on a lossy one they are.
-    row = 2 * LEG_ROW if not line.clean() else LEG_ROW if len(known) < 2 else LEG_ROW - 1
+    row = DOUBT_ROW if not line.clean() else LEG_ROW if len(known) < 2 else LEG_ROW - 1
     dead = [name for name, p in line.providers.items() if p.known and p.row >= row]
     if known and len(dead) == len(known):
-        elsewhere = [n for n in dead if any(_lives(o, n) for o in others)]
+        elsewhere = [n for n in dead if any(_answers(o, n, line.providers[n]) for o in others)]
         if elsewhere:
             return Verdict("no-sip", NO_SIP, f"anchors answer, SIP does not; elsewhere {', '.join(elsewhere)} answers")
     if loss := line.loss(limit):
@@ -218,9 +250,22 @@ def remember(lines: Sequence[Line], names: Iterable[str]) -> None:
                 track.heard = 0.0
 
 
-def _lives(line: Line, provider: str) -> bool:
-    found = line.providers.get(provider)
-    return bool(found and found.known and found.row == 0 and found.outcomes and found.outcomes[-1])
+def _answers(other: Line, provider: str, here: Track) -> bool:
+    """Whether it answered there what was asked between two requests that it did not answer here: the uplink is to
+    blame. A provider that has just died or come back answers by one before the other, too."""
+    there = other.providers.get(provider)
+    if there is None or here.row_asked is None:
+        return False
+    first, last = here.row_asked
+    return any(first < asked < last for asked in there.heard_asked)
+
+
+def pace(line: Line, provider: str, others: Iterable[Line]) -> float:
+    """Seconds between two requests to a provider by this uplink. One in doubt by any uplink is asked by all."""
+    doubt = any(0 < o.providers[provider].row < DOUBT_ROW for o in others if provider in o.providers)
+    if doubt or line.suspicious():
+        return SIP_AT_ONCE
+    return SIP_AGAIN if 0 < line.providers[provider].row < SILENT_ROW else SIP_EVERY
 
 
 @dataclass(frozen=True)
@@ -244,6 +289,8 @@ class State:
     left: dict[str, list[float]] = field(default_factory=dict)
     clean: dict[str, float | None] = field(default_factory=dict)
     hold: str = ""
+    better: dict[str, float] = field(default_factory=dict)
+    """Since when each uplink is better than the current one."""
 
     def dump(self, offset: float) -> dict[str, Any]:
         """`offset`: what makes this clock's times those of the calendar, which outlive a reboot."""
@@ -275,29 +322,44 @@ class Rules:
 def decide(
     state: State, verdicts: Mapping[str, Verdict], calls: Mapping[str, int], now: float, rules: Rules
 ) -> Decision | None:
-    """Where the calls should go from now on; None to leave them. Changes `state` only in `clean`.
+    """Where the calls should go from now on; None to leave them. Changes `state` only in `clean` and `better`.
 
-    Quick to leave what is clearly worse, slow to return: the more often an uplink was left within the hour, the longer
-    it must be well. `calls`: calls that are still carried for an uplink; a return waits for them.
+    Quick to leave a dead line. One that still carries something is left for a line that is steadily better: two bad
+    ones would else hand the calls to and fro. Slow to return: the more often an uplink was left within the hour, the
+    longer it must be well. `calls`: calls that are still carried for an uplink; a return waits for them.
     """
+    here = verdicts[state.current]
     for name in rules.order:
         if verdicts[name].score:
             state.clean[name] = None
         elif state.clean.get(name) is None:
             state.clean[name] = now
-    here = verdicts[state.current]
-    best = min(rules.order, key=lambda name: verdicts[name].score)
+        if verdicts[name].score < here.score / 2:
+            state.better.setdefault(name, now)
+        else:
+            state.better.pop(name, None)
+    waits = {name: waiting(state, name, now) for name in rules.order}
+    steady = {n for n in rules.order if (c := state.clean.get(n)) is not None and now - c >= waits[n]}
+    if state.hold in steady and state.hold != state.current:
+        return _move(state, state.hold, now, "hold", "an engineer holds it")
+    better = sorted(state.better, key=lambda name: (verdicts[name].score, rules.order.index(name)))
+    if here.score < NO_SIP:
+        better = [n for n in better if n in steady or now - state.better[n] >= waits[n]]
+    if better and (here.dead or state.current != state.hold):
+        return _move(state, better[0], now, here.kind, here.evidence)
     if state.hold:
-        kept = verdicts[state.hold]
-        if not (kept.dead and verdicts[best].score < kept.score / 2):  # a dead line is no line, whoever wants it
-            return _move(state, state.hold, now, "hold", "an engineer holds it")
-    if here.score and verdicts[best].score < here.score / 2:
-        return _move(state, best, now, here.kind, here.evidence)
+        return None
     for name in rules.order[: rules.order.index(state.current)]:
         since = state.clean.get(name)
         if since is not None and now - since >= holding(state, name, now, rules) and not calls.get(name):
             return _move(state, name, now, "well", f"without a fault for {now - since:.0f} s")
     return None
+
+
+def waiting(state: State, name: str, now: float) -> float:
+    """Seconds an uplink must be better before calls leave a bad one for it: twice as many each time it was left."""
+    times = [t for t in state.left.get(name, ()) if t > now - MEMORY]
+    return min(STEADY * 2.0 ** len(times), LONGEST_HOLD)
 
 
 def holding(state: State, name: str, now: float, rules: Rules) -> float:
@@ -316,6 +378,7 @@ def follow(state: State, decision: Decision) -> None:
         times = [t for t in state.left.get(decision.left, ()) if t > decision.at - MEMORY]
         state.left[decision.left] = [*times, decision.at]
     state.current, state.since = decision.to, decision.at
+    state.better.clear()
 
 
 def avoided(state: State, verdicts: Mapping[str, Verdict], lines: Mapping[str, Line], order: Sequence[str]) -> set[str]:

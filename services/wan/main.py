@@ -40,6 +40,8 @@ POLL, TOLD, WRITTEN, RECONNECT, JUDGED = 5.0, 1.0, 5.0, 1.0, 0.5
 WELL = 2.0
 """Seconds an uplink must be well before it registers again and its packets go their own way."""
 LONGEST_CARRY = 900.0
+UNHEARD = ("Down", "Dialing")
+"""States of a channel that we call on, before anything came back. `Ring` is one that calls us."""
 UP_AGAIN = 30.0
 """Seconds an uplink must be well before people are told so: one that flaps is told of once."""
 
@@ -50,9 +52,6 @@ class Watchdog:
         self.providers = [Provider(**one) for one in site["providers"]]
         self.uplinks = {u["name"]: Uplink(u, site["anchors"], self.providers) for u in site["uplinks"]}
         self.lines = {name: uplink.line for name, uplink in self.uplinks.items()}
-        self.ways = [
-            routes.Way(u.name, number, u.address, u.gateway, u.card) for number, u in enumerate(self.uplinks.values())
-        ]
         self.rules = core.Rules(tuple(self.uplinks), float(site["loss_percent"]), float(site["return_seconds"]))
         stored = _stored()
         self.state = core.State.load(stored, self.rules.order, time.monotonic() - time.time())
@@ -71,10 +70,14 @@ class Watchdog:
         """Legs that AstDB has as avoided; None: not known."""
         self.taken: dict[str, float] = {}
         """Uplinks whose packets are taken along, and since when."""
+        self.taker = ""
+        """The uplink that takes them."""
+        self.legs = {f"{p.name}-{name}": (p.name, name) for p in self.providers for name in self.uplinks}
         self.calls: dict[str, int] = {}
         self.offered: set[str] = set()
         """Channels that offered their one codec."""
         self.told_bad: set[str] = set()
+        self.told_none = False
         self.told_silent: set[str] = set()
         self.tests: dict[str, float] = {}
         self.stopping, self.started, self.moves = False, time.monotonic(), 0
@@ -92,11 +95,9 @@ class Watchdog:
         self.stopping = True
 
     def run(self) -> None:
-        for uplink in self.uplinks.values():
-            self.selector.register(uplink.echo, selectors.EVENT_READ, (uplink.hear_echo, None))
-            self.selector.register(uplink.sip, selectors.EVENT_READ, (uplink.hear_sip, self.registrar.heard))
         self.selector.register(self.resolvers.socket, selectors.EVENT_READ, (self.resolvers.hear, None))
         self.selector.register(self.control.socket, selectors.EVENT_READ, (self.control.serve, None))
+        self.plug()
         self.restore()
         self.events.tell("started", uplink=self.state.current)
         notify(READY="1", STATUS=f"calls by {self.state.current}")
@@ -117,6 +118,27 @@ class Watchdog:
                 self.tick(now)
         notify(STOPPING="1")
 
+    def plug(self) -> None:
+        """Cards come and go: an uplink is asked by the one that has its address."""
+        for uplink in self.uplinks.values():
+            try:
+                if not uplink.moved():
+                    continue
+                for old in uplink.sockets[:2]:
+                    self.selector.unregister(old)
+                uplink.open()
+            except OSError as error:
+                say(f"{uplink.name}: {error}", 3)
+                continue
+            self.selector.register(uplink.echo, selectors.EVENT_READ, (uplink.hear_echo, None))
+            self.selector.register(uplink.sip, selectors.EVENT_READ, (uplink.hear_sip, self.registrar.heard))
+
+    @property
+    def ways(self) -> list[routes.Way]:
+        return [
+            routes.Way(u.name, number, u.address, u.gateway, u.card) for number, u in enumerate(self.uplinks.values())
+        ]
+
     def restore(self) -> None:
         """What the last run left in the kernel, made what this one believes."""
         routes.ready()
@@ -130,13 +152,12 @@ class Watchdog:
                 for _, track in line.tracks():
                     track.forget()
         self._last = now
-        if self.manager.connected:
-            self.manager.poll()
+        self.manager.poll(now)
         lost = False
         for uplink in self.uplinks.values():
             lost |= uplink.look()
             lost |= uplink.line.expire(now) > 0
-            uplink.ask(now)
+            uplink.ask(now, [line for line in self.lines.values() if line is not uplink.line])
         self.calm = not (lost or self.registrar.busy or self.manager.waiting or self.troubled())
         if not self.calm or self.due("judge", JUDGED, now):
             self.judge(now)
@@ -145,9 +166,10 @@ class Watchdog:
             self.slow(now)
         if self.due("told", TOLD, now):
             notify(WATCHDOG="1", STATUS=f"calls by {self.state.current}; {self.words()}")
-        if not self.manager.connected and self.due("ami", RECONNECT, now):
+            self.plug()
+        if self.manager.socket is None and self.due("ami", RECONNECT, now):
             self.put = None
-            self.manager.connect()
+            self.manager.connect(now)
         if self.manager.connected and self.manager.socket is not self._known_ami:
             self._known_ami = self.manager.socket
             self.put = None
@@ -226,19 +248,20 @@ class Watchdog:
             self.manager.act("CoreShowChannels", lambda found: self.send_on(found, silent), "CoreShowChannelsComplete")
 
     def silent(self, leg: str) -> bool:
-        provider, _, uplink = leg.partition("-")
-        for name, line in self.lines.items():
-            if leg.endswith(f"-{name}"):
-                provider, uplink = leg[: -len(name) - 1], name
-                track = line.providers[provider]
-                return self.verdicts[uplink].score >= core.NO_SIP or track.row >= core.LEG_ROW
-        return False
+        provider, uplink = self.legs[leg]
+        return self.deaf(uplink) or self.lines[uplink].providers[provider].row >= core.LEG_ROW
+
+    def deaf(self, uplink: str) -> bool:
+        return self.verdicts[uplink].score >= core.NO_SIP
 
     def send_on(self, channels: list[Message], legs: set[str]) -> None:
-        """Nobody has answered there, and nobody will: the dial plan tries the next way."""
+        """Nobody has answered there, and nobody will: the dial plan tries the next way.
+
+        Not those that called us, and not those where it rings already while only the provider is in doubt.
+        """
         for one in channels:
-            leg = leg_of(one.get("Channel", ""))
-            if leg in legs and one.get("ChannelStateDesc") != "Up":
+            leg, state = leg_of(one.get("Channel", "")), one.get("ChannelStateDesc", "")
+            if leg in legs and (state in UNHEARD or (state == "Ringing" and self.deaf(self.legs[leg][1]))):
                 self.manager.act("Hangup", Channel=one["Channel"], Cause=38)
 
     def carrying(self) -> dict[str, int]:
@@ -253,17 +276,23 @@ class Watchdog:
             if not well or (self.calls.get(name, 1) and now - since < LONGEST_CARRY):
                 wanted.add(name)
         wanted.discard(self.state.current)
-        if wanted == self.taken.keys():
+        current = self.state.current
+        if wanted == self.taken.keys() and (not wanted or self.taker == current):
             return
-        changed = wanted ^ self.taken.keys()
-        by = self.way(self.state.current)
+        if now < self._next.get("carry", 0.0):  # it failed just now
+            return
+        changed = wanted | self.taken.keys() if self.taker != current else wanted ^ self.taken.keys()
+        by = self.way(current)
         try:
             routes.take_along(
                 self.ways, [self.way(n) for n in sorted(wanted)], by, [self.way(n) for n in sorted(changed)]
             )
         except (OSError, TimeoutExpired) as error:
             say(f"packets cannot be taken along: {error}", 3)
-        new = wanted - self.taken.keys()
+            self._next["carry"] = now + TOLD
+            return
+        new = wanted - self.taken.keys() if self.taker == current else wanted
+        self.taker = current
         self.taken = {name: self.taken.get(name, now) for name in wanted}
         if new:
             self.manager.act("CoreShowChannels", lambda found: self.renew(found, new), "CoreShowChannelsComplete")
@@ -274,7 +303,7 @@ class Watchdog:
         source listens anew, and sends its own requests of the call to where this one came from."""
         for one in channels:
             channel, leg = one.get("Channel", ""), leg_of(one.get("Channel", ""))
-            if one.get("ChannelStateDesc") == "Up" and any(leg.endswith(f"-{name}") for name in names):
+            if one.get("ChannelStateDesc") == "Up" and leg in self.legs and self.legs[leg][1] in names:
                 self.manager.act(
                     "Getvar", partial(self.offer, channel), Channel=channel, Variable="CHANNEL(audionativeformat)"
                 )
@@ -310,21 +339,24 @@ class Watchdog:
     def counted(self, channels: list[Message]) -> None:
         found: dict[str, int] = {}
         for one in channels:
-            leg = leg_of(one.get("Channel", ""))
-            for name in self.uplinks:
-                if leg.endswith(f"-{name}"):
-                    found[name] = found.get(name, 0) + 1
+            if (leg := leg_of(one.get("Channel", ""))) in self.legs:
+                name = self.legs[leg][1]
+                found[name] = found.get(name, 0) + 1
         self.calls = found
 
     def news(self, now: float) -> None:
         """What people are told besides a move of calls."""
+        none = all(v.dead for v in self.verdicts.values())
+        if none and not self.told_none:
+            here = self.verdicts[self.state.current]
+            self.events.tell("no-line", uplink=self.state.current, why=here.kind, evidence=here.evidence)
+            self.told_bad |= self.verdicts.keys()
+        self.told_none = none
         for name, verdict in self.verdicts.items():
             clean = self.state.clean.get(name)
             if verdict.score and name not in self.told_bad:
                 self.told_bad.add(name)
-                every = all(v.dead for v in self.verdicts.values())
-                kind = "no-line" if every else "down"
-                self.events.tell(kind, uplink=name, why=verdict.kind, evidence=verdict.evidence)
+                self.events.tell("down", uplink=name, why=verdict.kind, evidence=verdict.evidence)
             elif name in self.told_bad and clean is not None and now - clean >= UP_AGAIN:
                 self.told_bad.discard(name)
                 self.events.tell("up", uplink=name, current=self.state.current)
@@ -357,7 +389,7 @@ class Watchdog:
                     "carried_calls": self.calls.get(name, 0) if name in self.taken else None,
                     "octets": self.uplinks[name].octets,
                     "silent": [about for about, track in self.lines[name].tracks() if not track.heard],
-                    "seen_as": sorted(set(self.uplinks[name].seen.values())),
+                    "seen_as": sorted(self.uplinks[name].addresses()),
                 }
                 for name, verdict in self.verdicts.items()
             },
@@ -376,6 +408,8 @@ class Watchdog:
     def hold(self, name: str) -> None:
         self.state.hold = name
         self.events.tell("held" if name else "released", uplink=name or self.state.current)
+        if name and name != self.state.current and not self.verdicts[name].dead:
+            self.move(core.Decision(time.monotonic(), self.state.current, name, "hold", "an engineer holds it"))
         self.save()
 
     def back(self) -> str:
@@ -383,6 +417,7 @@ class Watchdog:
         best = next((name for name in self.rules.order if not self.verdicts[name].score), "")
         if best and best != self.state.current:
             self.state.left.clear()
+            self.registrar.forgive()
             self.lines[best].begin_anew()
             self.move(core.Decision(time.monotonic(), self.state.current, best, "asked", "an engineer asked"))
         return best

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
 import socket
 import struct
 import time
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from . import sip
-from .core import Line, Track
+from .core import SIP_EVERY, Line, Track, pace
 
-GATEWAY_EVERY, ANCHOR_EVERY, SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 0.2, 0.1, 1.8, 0.2, 0.5
-"""Seconds between two probes: of the router, of the anchors in turn, of a provider, of one that is in doubt, of one
-that is known to be silent."""
+GATEWAY_EVERY, ANCHOR_EVERY = 0.2, 0.1
+"""Seconds between two probes of the router, and of the anchors in turn."""
 SIP_LEAST = 0.15
+SURE = 3
+"""Answers in a row that say so before a new public address is believed."""
 SIP = 5060  # Asterisk's port, as templates/asterisk/pjsip.conf.j2
 SO_TIMESTAMPNS = 35  # socket(7); Python has no name for it
 
@@ -37,27 +39,23 @@ class Provider:
 
 
 class Uplink:
-    """An uplink's sockets and its Line. Raises OSError when its address is on no card."""
+    """An uplink's Line and, while a card has its address, the sockets that ask through it."""
 
     def __init__(self, described: dict[str, Any], anchors: list[str], providers: list[Provider]) -> None:
         self.name, self.address, self.gateway = described["name"], described["address"], described["gateway"]
         self.expected = described["external"]
-        self.card = card_of(self.address)
         self.providers = providers
         self.line = Line(
             self.name, Track(), {anchor: Track() for anchor in anchors},
-            {provider.name: Track(least=SIP_LEAST) for provider in providers},
+            {provider.name: Track(least=SIP_LEAST) for provider in providers}, carrier=False,
         )  # fmt: skip
-        self.echo = _bound(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP), self.address, self.card)
-        self.sip = _bound(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), self.address, self.card)
-        self._raw = _bound(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP), self.address, self.card)
-        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # it only sends
-        self.port: int = self.sip.getsockname()[1]
-        self.seen: dict[str, str] = {}
-        """Provider to the address it sees us at."""
+        self.card, self.port = "", 0
+        self.sockets: tuple[socket.socket, ...] = ()
+        self._card_number = self._carrier = 0
+        self.seen: dict[str, deque[str]] = {}
+        """Provider to the addresses it saw us at."""
         self.codes: dict[str, int] = {}
         self.octets = 0
-        self._carrier = os.open(f"/sys/class/net/{self.card}/carrier", os.O_RDONLY | os.O_CLOEXEC)
         self._id = secrets.randbits(16)
         self._tag = secrets.token_hex(4)
         self._number = 0
@@ -65,22 +63,48 @@ class Uplink:
         self._due = {"gateway": 0.0, "anchor": 0.0} | dict.fromkeys((p.name for p in providers), 0.0)
         self._turn = 0
 
-    def close(self) -> None:
-        self.echo.close()
-        self.sip.close()
-        self._raw.close()
+    def addresses(self) -> set[str]:
+        """Where providers see us now, each for three answers in a row."""
+        return {seen[0] for seen in self.seen.values() if len(seen) == SURE and len(set(seen)) == 1}
+
+    def moved(self) -> bool:
+        """Whether another card has the address than when the sockets were opened; none has: they are kept."""
+        found = card_of(self.address)
+        return bool(found) and found != (self.card, self._card_number)
+
+    def open(self) -> None:
+        """Sockets of the card that has the address now. What was on its way is lost: the machine stood still."""
+        for old in self.sockets:
+            old.close()
+        if self._carrier:
+            os.close(self._carrier)
+        self.sockets, self._carrier = (), 0
+        self.card, self._card_number = card_of(self.address) or ("", 0)
+        self.echo = _bound(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP), self.address, self.card)
+        self.sip = _bound(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), self.address, self.card)
+        self._raw = _bound(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP), self.address, self.card)
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # it only sends
+        self.sockets = (self.echo, self.sip, self._raw)
+        self.port = self.sip.getsockname()[1]
+        self._carrier = os.open(f"/sys/class/net/{self.card}/carrier", os.O_RDONLY | os.O_CLOEXEC)
+        for _, track in self.line.tracks():
+            track.forget()
 
     def look(self) -> bool:
         """The card's carrier, as the kernel sees it; whether it changed."""
         before = self.line.carrier
+        if not self.sockets:
+            return False
         try:
             self.line.carrier = os.pread(self._carrier, 1, 0) == b"1"
         except OSError:  # a card that is down has no carrier to be read
             self.line.carrier = False
         return before != self.line.carrier
 
-    def ask(self, now: float) -> None:
-        """Send what is due."""
+    def ask(self, now: float, others: Collection[Line]) -> None:
+        """Send what is due. `others`: the other uplinks, whose doubts are ours."""
+        if not self.sockets:
+            return
         if now >= self._due["gateway"]:
             self._due["gateway"] = now + GATEWAY_EVERY - 0.02
             self._ping(self.gateway, self.line.gateway, now)
@@ -89,11 +113,9 @@ class Uplink:
             self._turn = (self._turn + 1) % len(self.line.anchors)
             anchor = list(self.line.anchors)[self._turn]
             self._ping(anchor, self.line.anchors[anchor], now)
-        doubt = self.line.suspicious()
         for index, provider in enumerate(self.providers):
             due = self._due[provider.name]
-            soon = SIP_AT_ONCE if doubt else SIP_AGAIN if self.line.providers[provider.name].row else SIP_EVERY
-            if now >= due - SIP_EVERY + soon:
+            if now >= due - SIP_EVERY + pace(self.line, provider.name, others):
                 first = due == 0.0  # the providers' turns lie apart
                 self._due[provider.name] = now + (SIP_EVERY * (1 + index / len(self.providers)) if first else SIP_EVERY)
                 self._options(provider, now)
@@ -119,10 +141,13 @@ class Uplink:
 
     def send(self, request: bytes, provider: Provider) -> None:
         """Something else than a probe, by the same socket."""
-        self._send(self.sip, request, (provider.server, provider.port), 28)
+        if self.sockets:
+            self._send(self.sip, request, (provider.server, provider.port), 28)
 
     def send_as_asterisk(self, request: bytes, provider: Provider) -> None:
         """From Asterisk's own port, so that a registrar that believes the packet's source believes in Asterisk's."""
+        if not self.sockets:
+            return
         head = struct.pack("!HHHH", SIP, provider.port, 8 + len(request), 0)  # no checksum: RFC 768 allows it
         self._send(self._raw, head + request, (provider.server, 0), 20)
 
@@ -168,13 +193,13 @@ class Uplink:
             if provider is None or found is None:
                 continue
             self.octets += len(data) + 28
-            if found.seen:
-                self.seen[provider.name] = found.seen
+            track = self.line.providers[provider.name]
             if found.call != self._tag:
                 others.append((provider, found))
-            elif self._owners.get(found.number) is self.line.providers[provider.name]:
+            elif self._owners.get(found.number) is track and track.answered(found.number, _arrival(extra, now)):
                 self.codes[provider.name] = found.code
-                self.line.providers[provider.name].answered(found.number, _arrival(extra, now))
+                if found.seen:
+                    self.seen.setdefault(provider.name, deque(maxlen=SURE)).append(found.seen)
 
 
 def _arrival(extra: list[tuple[int, int, bytes]], now: float) -> float:
@@ -187,15 +212,15 @@ def _arrival(extra: list[tuple[int, int, bytes]], now: float) -> float:
     return now
 
 
-def card_of(address: str) -> str:
-    """The card that carries an address."""
+def card_of(address: str) -> tuple[str, int] | None:
+    """Name and number of the card that carries an address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in socket.if_nameindex():
+        for number, name in socket.if_nameindex():
             with contextlib.suppress(OSError):
                 found = fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
                 if socket.inet_ntoa(found[20:24]) == address:
-                    return name
-    raise OSError(errno.EADDRNOTAVAIL, f"no card has {address}")
+                    return name, number
+    return None
 
 
 def _bound(made: socket.socket, address: str, card: str) -> socket.socket:

@@ -21,7 +21,13 @@ from .probes import SIP, Provider, Uplink
 PATIENCE, AGAIN, KICK, PAUSE = 1.5, 0.4, 15.0, 60.0
 """Seconds for one request of ours in all, before it is sent again, and between two nudges of Asterisk, the second for
 a leg that the provider refuses."""
-WELL = 2.0
+LOOK, BINDINGS = 0.4, 3
+"""Seconds after which the provider is asked whether our binding stands, and how often it is made before Asterisk is
+told to."""
+WELL, DOUBLINGS, MEMORY = 2.0, 5, 600.0
+"""Seconds an uplink must be well before it registers again, doubled with each loss in the last ten minutes: every
+coming and going costs all bindings."""
+TOLD_AGAIN = 600.0
 EXPIRES = 120
 """Seconds, as templates/asterisk/pjsip_trunks.conf.j2: Asterisk's own registration is renewed before they are over."""
 
@@ -41,6 +47,18 @@ class Asked:
     number: int = 1
     challenge: str = ""
     proxy: bool = False
+    challenged: Callable[[], None] | None = None
+    """What is done with a challenge instead of answering it."""
+
+
+@dataclass
+class Check:
+    """A binding that was made blindly, as its answer goes to Asterisk: whether it stands is asked at `due`."""
+
+    provider: Provider
+    by: str
+    tries: int
+    due: float
 
 
 class Registrar:
@@ -54,14 +72,25 @@ class Registrar:
         self.statuses: dict[str, str] = {}
         self.wanted: set[str] | None = None
         self._asked: list[Asked] = []
+        self._checks: list[Check] = []
+        self._lost: dict[str, list[float]] = {name: [] for name in uplinks}
+        """When each uplink lost its registrations."""
+        self._told: dict[str, float] = {}
         self._kicked: dict[str, float] = {}
         self._rejected: dict[str, int] = {}
+        self._bound: set[str] = set()
+        """Hosts of the contacts in the answer that is looked at."""
         self._dead: set[str] = set()
         self._addresses: dict[str, str] = {}
 
     @property
     def busy(self) -> bool:
-        return bool(self._asked)
+        return bool(self._asked or self._checks)
+
+    def forgive(self) -> None:
+        """An engineer says that all is well: nobody waits for what happened before."""
+        for times in self._lost.values():
+            times.clear()
 
     def forget(self) -> None:
         """Asterisk began anew: everything that is configured registers by itself."""
@@ -76,7 +105,7 @@ class Registrar:
             return
         able = {name for name, verdict in verdicts.items() if verdict.score < core.NO_SIP and name not in taken}
         if not at_once:  # an uplink that comes back waits until it is really back
-            able = {n for n in able if self._registers(n) or (c := state.clean.get(n)) is None or now - c >= WELL}
+            able = {n for n in able if self._registers(n) or self._well(n, state.clean.get(n), now)}
         able = able or set(self.uplinks)
         wanted = {
             f"{provider.name}-{name}"
@@ -86,42 +115,73 @@ class Registrar:
         before = self.wanted if self.wanted is not None else self._all()
         self.wanted = wanted
         gone = before - wanted
+        for name, times in self._lost.items():
+            if any(f"{provider.name}-{name}" in gone for provider in self.providers if not provider.one):
+                times[:] = [*(t for t in times if t > now - MEMORY), now]
         for leg in sorted(gone):
             self.manager.act("PJSIPUnregister", Registration=leg)
         for provider in self.providers:
-            legs = {leg for leg in wanted if leg.startswith(f"{provider.name}-")}
             mine = {f"{provider.name}-{name}" for name in self.uplinks}
-            for leg in sorted(legs - before):
+            for leg in sorted((wanted & mine) - before):
                 self.kick(leg, now)
             if gone & mine:
-                self.bind(provider, state.current, now, "" if provider.one else sip.EVERY)
+                self.bind(provider, state.current, now, sip.EVERY)
 
     def _all(self) -> set[str]:
         return {f"{provider.name}-{name}" for provider in self.providers for name in self.uplinks}
 
     def _registers(self, name: str) -> bool:
-        return self.wanted is None or any(leg.endswith(f"-{name}") for leg in self.wanted)
+        return self.wanted is None or any(f"{provider.name}-{name}" in self.wanted for provider in self.providers)
+
+    def _well(self, name: str, clean: float | None, now: float) -> bool:
+        losses = sum(t > now - MEMORY for t in self._lost[name])
+        return clean is None or now - clean >= WELL * 2 ** min(max(losses - 1, 0), DOUBLINGS)
 
     def kick(self, leg: str, now: float) -> None:
         self._kicked[leg] = now
         self.manager.act("PJSIPRegister", Registration=leg)
 
-    def bind(self, provider: Provider, by: str, now: float, cleared: str) -> None:
+    def bind(self, provider: Provider, by: str, now: float, cleared: str, tries: int = 1) -> None:
         """Register an uplink's leg in Asterisk's name, with EVERY in the place of all bindings. Nothing is taken back
-        first: between two of Asterisk's own there would be a second without a binding, and calls in would fail."""
-        uplink, call = self.uplinks[by], secrets.token_hex(8)
+        first: between two of Asterisk's own there would be a second without a binding, and calls in would fail.
+
+        Whether it stands is asked afterwards. The second time the provider's challenge is used for nothing else: some
+        take a nonce once.
+        """
+        uplink = self.uplinks[by]
+        self._checks = [check for check in self._checks if check.provider is not provider]
+        self._checks.append(Check(provider, by, tries, now + LOOK))
+
+        def send(count: int) -> None:
+            request = sip.register(
+                provider.server, provider.port, provider.user, uplink.address, SIP, secrets.token_hex(8), 1,
+                contact=f"<sip:{provider.user}@{uplink.expected}:{SIP}>", expires=EXPIRES,
+                authorization=self._authorization(one, count),
+            )  # fmt: skip
+            uplink.send_as_asterisk(request, provider)
 
         def done(code: int, reason: str) -> None:
             if code == 200:
-                contact = f"<sip:{provider.user}@{uplink.expected}:{SIP}>"
-                request = sip.register(
-                    provider.server, provider.port, provider.user, uplink.address, SIP, secrets.token_hex(8), 1,
-                    contact=contact, expires=EXPIRES, authorization=self._authorization(one, 2),
-                )  # fmt: skip
-                uplink.send_as_asterisk(request, provider)
+                send(2)
 
-        one = Asked(uplink, provider, cleared, call, done, now + PATIENCE, now + AGAIN)
+        one = Asked(uplink, provider, cleared, secrets.token_hex(8), done, now + PATIENCE, now + AGAIN)
+        if tries > 1:
+            one.contact, one.challenged = "", lambda: send(1)
         self._ask(one)
+
+    def _look(self, check: Check, now: float) -> None:
+        """Ask for the bindings; make ours again when it is not among them."""
+        uplink = self.uplinks[check.by]
+
+        def done(code: int, reason: str) -> None:
+            if code == 200 and self._bound & {uplink.expected, uplink.address, *uplink.addresses()}:
+                return
+            if check.tries < BINDINGS:
+                self.bind(check.provider, check.by, now, "", check.tries + 1)
+            else:
+                self.kick(f"{check.provider.name}-{check.by}", now)
+
+        self._ask(Asked(uplink, check.provider, "", secrets.token_hex(8), done, now + PATIENCE, now + AGAIN))
 
     def _ask(self, one: Asked, header: str = "") -> None:
         p, u = one.provider, one.uplink
@@ -146,11 +206,16 @@ class Registrar:
             if answer.code in (401, 407) and not one.challenge:
                 one.proxy = answer.code == 407
                 one.challenge = answer.headers.get("proxy-authenticate" if one.proxy else "www-authenticate", "")
+                if one.challenged:
+                    self._asked.remove(one)
+                    one.challenged()
+                    continue
                 if header := self._authorization(one, 1):
                     one.number += 1
                     self._ask(one, header)
                     continue
             self._asked.remove(one)
+            self._bound = set(answer.contacts)
             one.done(answer.code, answer.reason)
 
     def tick(self, now: float) -> None:
@@ -161,6 +226,9 @@ class Registrar:
             elif now >= one.again:
                 one.again = now + AGAIN
                 one.uplink.send(one.request, one.provider)
+        for check in [check for check in self._checks if now >= check.due]:
+            self._checks.remove(check)
+            self._look(check, now)
         for name, uplink in self.uplinks.items():
             for provider in self.providers:
                 leg, track = f"{provider.name}-{name}", uplink.line.providers[provider.name]
@@ -174,7 +242,7 @@ class Registrar:
 
     def _look_at_address(self, name: str, uplink: Uplink, now: float) -> None:
         """A new public address (DHCP): what providers have of us is the old one."""
-        seen = set(uplink.seen.values())
+        seen = uplink.addresses()
         if len(seen) != 1:
             return
         (address,) = seen
@@ -182,9 +250,12 @@ class Registrar:
         self._addresses[name] = address
         if (before or uplink.expected) == address:
             return
-        self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
-        for leg in sorted(self.wanted or ()):
-            if before and leg.endswith(f"-{name}"):
+        if now - self._told.get(name, -TOLD_AGAIN) >= TOLD_AGAIN:
+            self._told[name] = now
+            self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
+        for provider in self.providers:
+            leg = f"{provider.name}-{name}"
+            if before and leg in (self.wanted or ()) and now - self._kicked.get(leg, -KICK) >= KICK:
                 self.kick(leg, now)
 
     def look(self, now: float) -> None:

@@ -67,7 +67,11 @@ def take_along(ways: Iterable[Way], taken: list[Way], by: Way | None, flush: Ite
     run(["nft", "-f", "-"], nat(taken, by))
     batch = standing() + rules(ways, taken, by)
     if batch:
-        run(["ip", "-4", "-batch", "-"], "\n".join(batch) + "\n")
+        # What another has removed meanwhile stops nothing.
+        run(["ip", "-4", "-force", "-batch", "-"], "\n".join(batch) + "\n", may_fail=True)
+        want = {f"{PRIORITY + way.number}" for way in taken} if by else set()
+        if not want <= {line.rsplit(" ", 1)[1] for line in standing()}:
+            raise OSError("ip rule: not all rules stand")
     for way in flush:
         forget(way)
 

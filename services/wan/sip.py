@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _PAIR = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+_HOST = re.compile(r"sips?:(?:[^@>;,]*@)?([0-9.]+)")
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response: its code and reason, its CSeq number and Call-ID, and the address it was sent to (`received`)."""
+    """A response: its code and reason, its CSeq number and Call-ID, the address it was sent to (`received`), and the
+    hosts of its contacts: of a registrar's 200, all that are bound."""
 
     code: int
     reason: str
@@ -22,6 +24,7 @@ class Answer:
     call: str
     seen: str
     headers: Mapping[str, str]
+    contacts: tuple[str, ...] = ()
 
 
 def options(server: str, port: int, user: str, address: str, own: int, tag: str, number: int) -> bytes:
@@ -59,18 +62,22 @@ def answer(data: bytes) -> Answer | None:
     if not status:
         return None
     headers: dict[str, str] = {}
+    contacts: list[str] = []
     for line in lines:
         name, colon, value = line.partition(":")
         if colon:
-            name = name.strip().lower()
-            headers.setdefault(_COMPACT.get(name, name), value.strip())
+            name = _COMPACT.get(name.strip().lower(), name.strip().lower())
+            headers.setdefault(name, value.strip())
+            if name == "contact":
+                contacts += _HOST.findall(value)
     number = re.match(r"(\d{1,9}) ", headers.get("cseq", ""))
     if not number:
         return None
     seen = re.search(r";\s*received=([0-9.]+)", headers.get("via", ""))
     return Answer(
-        int(status[1]), status[2][:80], int(number[1]), headers.get("call-id", ""), seen[1] if seen else "", headers
-    )
+        int(status[1]), status[2][:80], int(number[1]), headers.get("call-id", ""), seen[1] if seen else "", headers,
+        tuple(contacts),
+    )  # fmt: skip
 
 
 def authorization(

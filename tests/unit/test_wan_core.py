@@ -21,6 +21,7 @@ class Wire:
 
     gateway: bool = True
     internet: bool = True
+    ping: bool = True
     sip: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(PROVIDERS, True))
     anchors: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(ANCHORS, True))
     loss: float = 0.0
@@ -41,6 +42,7 @@ class World:
         self.verdicts = dict.fromkeys(RULES.order, Verdict())
         self.moves: list[core.Decision] = []
         self.calls: dict[str, int] = {}
+        self.requests = 0
         self._number = 0
         self._tick = 0
         self._flying: list[tuple[float, Track, int, Line, bool]] = []
@@ -66,18 +68,22 @@ class World:
             for line in self.lines.values():
                 wire = self.wires[line.name]
                 line.expire(self.now)
+                others = [o for o in self.lines.values() if o is not line]
                 if self._tick % 4 == 0:
                     self._send(line, line.gateway, wire.gateway, far=False, local=True)
                 if self._tick % 2 == 0:
                     anchor = ANCHORS[self._tick // 2 % 2]
-                    self._send(line, line.anchors[anchor],
-                               wire.gateway and wire.internet and wire.anchors[anchor], far=True)  # fmt: skip
+                    answers = wire.gateway and wire.internet and wire.ping and wire.anchors[anchor]
+                    self._send(line, line.anchors[anchor], answers, far=True)
                 for provider in PROVIDERS:
                     since = self.now - self._asked[line.name, provider]
-                    if since >= (0.2 if line.suspicious() else 1.8):
+                    if since >= core.pace(line, provider, others):
                         self._asked[line.name, provider] = self.now
+                        self.requests += 1
                         self._send(line, line.providers[provider],
                                    wire.gateway and wire.internet and wire.sip[provider], far=False)  # fmt: skip
+            if self._tick % 100 == 0:
+                core.remember(list(self.lines.values()), ())
             for line in self.lines.values():
                 others = [o for o in self.lines.values() if o is not line]
                 found = core.judge(line, others, RULES.limit)
@@ -229,6 +235,7 @@ def test_flapping_costs_one_move_and_longer_patience(world: World) -> None:
 
 
 def test_engineer_holds_an_uplink_but_not_a_dead_one(world: World) -> None:
+    world.run(core.STEADY)
     world.state.hold = "b"
     (move,) = world.run(1)
     assert (move.to, move.why) == ("b", "hold")
@@ -236,6 +243,93 @@ def test_engineer_holds_an_uplink_but_not_a_dead_one(world: World) -> None:
     world.wires["b"].gateway = False
     (move,) = world.run(2)
     assert move.to == "a"
+    for _ in range(40):
+        world.wires["b"].gateway = not world.wires["b"].gateway
+        assert world.run(3) == [], "one that flaps is not held"
+    world.wires["b"].gateway = True
+    (move,) = world.run(2 * core.STEADY + 3)
+    assert (move.to, move.why) == ("b", "hold")
+
+
+# -- both bad ---------------------------------------------------------------------------------------------------------
+
+
+def test_flapping_beside_a_lossy_backup_costs_one_move(world: World) -> None:
+    world.wires["b"].loss = 0.35
+    world.run(40)
+    for _ in range(40):
+        world.wires["a"].gateway = not world.wires["a"].gateway
+        world.run(3)
+    assert [move.to for move in world.moves] == ["b"]
+    world.wires["a"].gateway = True
+    (move,) = world.run(2 * core.STEADY + 3)
+    assert move.to == "a", "the control: steadily better is better"
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.9, 0.4), (0.23, 0.23), (0.19, 0.19), (0.36, 0.28)])
+@pytest.mark.parametrize("seed", range(3))
+def test_two_lossy_uplinks_do_not_hand_the_calls_to_and_fro(seed: int, a: float, b: float) -> None:
+    world = World(seed)
+    world.run(40)
+    world.wires["a"].loss, world.wires["b"].loss = a, b
+    assert len(world.run(1200)) <= 4
+
+
+def test_less_bad_one_is_taken_in_the_end(world: World) -> None:
+    world.run(40)
+    world.wires["a"].loss, world.wires["b"].loss = 0.75, 0.25
+    world.run(120)
+    assert world.state.current == "b"
+
+
+# -- providers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dead", [("north",), ("north", "south")], ids=["after the other", "both at once"])
+def test_providers_that_die_and_come_back_are_no_filter(dead: tuple[str, ...]) -> None:
+    """Whenever each uplink asks: the answers of one uplink are not of the same moment as the other's silence."""
+    for seed in range(25):
+        world, chance = World(seed), random.Random(seed + 100)  # noqa: S311
+        for key in world._asked:
+            world._asked[key] = world.now - chance.uniform(0, 1.8)
+        world.run(20)
+        if dead == ("north",):
+            for wire in world.wires.values():
+                wire.sip["south"] = False
+            assert world.run(30) == []
+        for wire in world.wires.values():
+            wire.sip |= dict.fromkeys(dead, False)
+        assert world.run(20 + chance.uniform(0, 2)) == [], seed
+        for wire in world.wires.values():
+            wire.sip |= dict.fromkeys(dead, True)
+        assert world.run(10) == [], seed
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_filtered_ping_moves_nothing_and_asks_no_provider_more_often(seed: int) -> None:
+    world = World(seed)
+    world.run(20)
+    world.wires["a"].ping, world.wires["a"].loss = False, 0.04
+    world.run(10)
+    before = world.requests
+    assert world.run(600) == []
+    assert world.requests - before < 1.3 * 4 * 600 / core.SIP_EVERY
+    assert broken(world, internet=False) < 5, "the control"
+
+
+def test_silent_provider_is_asked_at_leisure(world: World) -> None:
+    world.wires["a"].sip["north"] = world.wires["b"].sip["north"] = False
+    world.run(60)
+    before = world.requests
+    world.run(60)
+    assert world.requests - before < 1.1 * 4 * 60 / core.SIP_EVERY
+
+
+def test_anchor_that_answers_by_one_uplink_only_is_not_missed_by_the_other() -> None:
+    world = World()
+    world.wires["b"].anchors[ANCHORS[0]] = False
+    world.run(60)
+    assert world.lines["b"].row == 0 and not world.lines["b"].suspicious()
 
 
 # -- what follows -----------------------------------------------------------------------------------------------------
@@ -255,7 +349,7 @@ def test_a_restart_knows_what_answered_before(world: World) -> None:
     known = core.known(world.lines.values())
     fresh = World()
     fresh.wires["a"].gateway = False
-    fresh.run(5)
+    fresh.run(7)
     assert fresh.verdicts["a"].dead, "the other uplink shows that the anchors live"
     lone = World()
     for wire in lone.wires.values():
