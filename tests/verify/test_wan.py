@@ -53,11 +53,10 @@ def card(pbx: Pbx, address: str) -> str:
 
 @contextlib.contextmanager
 def cut(pbx: Pbx, device: str) -> Iterator[float]:
-    """Nothing passes that card within the block, nor for longer than HARD_STOP. -> the PBX's epoch second"""
+    """Nothing passes that card within the block, nor for longer than HARD_STOP. -> the PBX's second just before"""
     pbx.run("nft -f -", data=_CUT.encode())
     try:
-        pbx.run(f"nft add element inet clinic-wan-check cut {{ {device} }}")
-        yield float(pbx.run("date +%s.%N"))
+        yield float(pbx.run(f"date +%s.%N && nft add element inet clinic-wan-check cut {{ {device} }}"))
     finally:
         pbx.run("nft delete table inet clinic-wan-check", check=False)
 
@@ -133,8 +132,8 @@ def test_failover_and_return(
         with control(f"without a cut nothing leaves {main.name}"):
             assert wait_until(lambda: current() == spare.name, 1.5)
         try:
+            local, connected = time.monotonic(), None
             with cut(pbx, device) as began:
-                local, connected = time.monotonic(), None
                 while subscribers and connected is None and time.monotonic() - local < OUTBOUND + 1:
                     with contextlib.suppress(PoolError):
                         phones.call(caller, number).wait_answered(3)
