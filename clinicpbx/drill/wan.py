@@ -279,11 +279,11 @@ class Drill:
         self.numbers: dict[str, str] = {}
         self.called: dict[str, str] = {}
         for trunk in self.clinic.trunks:
-            for did in trunk.dids:
-                if trunk.enabled and did.to and did.to in self.clinic.by_ext:
+            for did in sorted(trunk.dids, key=lambda did: did.to not in self.clinic.by_ext):  # a flow answers, too
+                if trunk.enabled:
                     dialled = f"sip:{did.number.lstrip('+')}@{trunk.server}:{trunk.port}"
-                    self.numbers.setdefault(trunk.name, dialled)
-                    self.called.setdefault(trunk.name, did.to)
+                    if self.numbers.setdefault(trunk.name, dialled) == dialled and did.to in self.clinic.by_ext:
+                        self.called[trunk.name] = str(did.to)
 
     def prepare(self) -> None:
         """Subscribers and telephones that answer at once; every telephone registered."""

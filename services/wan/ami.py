@@ -12,8 +12,8 @@ Message = dict[str, str]
 Done = Callable[[list[Message]], None]
 PORT = 5038
 LONGEST = 1 << 22
-PATIENCE = 5.0
-"""Seconds for the answer to a login or an action."""
+MOMENT, PATIENCE = 0.05, 5.0
+"""Seconds for a connection, and for the answer to a login or an action."""
 
 
 class Manager:
@@ -32,12 +32,13 @@ class Manager:
         """Begin to log in; `poll` sees the answer. Nothing waits: an Asterisk that hangs must not stop the probes."""
         self.close()
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.socket.setblocking(False)
+        self.socket.settimeout(MOMENT)  # loopback's kernel answers at once, also for an Asterisk that hangs
         self._began = now
         login = {"Action": "Login", "Username": self.user, "Secret": self.secret, "Events": "off"}
         try:
-            self.socket.connect(("127.0.0.1", PORT))  # loopback: at once or refused
+            self.socket.connect(("127.0.0.1", PORT))
             self.socket.sendall(_text(login))
+            self.socket.setblocking(False)
         except OSError:
             self.close()
 
