@@ -42,11 +42,16 @@ def failed(calls: Sequence[Placed], since: float, until: float) -> int:
 
 
 class Stream:
-    """Calls from some agents of a pool, one every `every` seconds, until stopped. Each number answers at once."""
+    """Calls from some agents of a pool, one every `every` seconds, until stopped. Each number answers at once.
+
+    `ends`: who answers does not hang up (a menu, a queue), so we do.
+    """
 
     def __init__(
-        self, pool: Pool, agents: Sequence[str], numbers: Sequence[str], every: float = EVERY, **options: Any
-    ) -> None:
+        self, pool: Pool, agents: Sequence[str], numbers: Sequence[str], every: float = EVERY, *, ends: bool = False,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        self.ends = ends
         self.pool, self.agents, self.every, self.options = pool, list(agents), every, options
         self._numbers = itertools.cycle(numbers)
         self._callers = itertools.cycle(self.agents)
@@ -78,9 +83,13 @@ class Stream:
                 self._ids.append((call.id, at))
             except PoolError:
                 self._refused.append(at)
-            if not len(self._ids) % 50:
-                with contextlib.suppress(PoolError):
+            with contextlib.suppress(PoolError):
+                if not len(self._ids) % 50:
                     self._listen()
+                if self.ends and not len(self._ids) % 5:
+                    for one in self.pool.calls(self.agents, active=True):
+                        if one.info["state"] == "answered":
+                            one.hangup()
         self.pool.close()
 
     def _listen(self) -> None:

@@ -343,7 +343,9 @@ class Drill:
                 talks.append(outward(scene.phones, scene.pstn, person, self.long))
         streams = [Stream(scene.phones, self.callers, [self.quick], one.every)]
         if number:
-            streams.append(Stream(scene.pstn, ["pstn"], [number], one.every, from_number="+79161230000"))
+            streams.append(
+                Stream(scene.pstn, ["pstn"], [number], one.every, ends=not called, from_number="+79161230000")
+            )
         with contextlib.ExitStack() as stack:
             for stream in streams:
                 stack.enter_context(stream)
@@ -363,9 +365,13 @@ class Drill:
                 placed = [stream.calls() for stream in streams]
                 self._measure(out, placed, began, done, until)
                 lost = [why for talk in talks if (why := talk.lost())]
-                out.talks, out.kept, out.troubles = len(talks), len(talks) - len(lost), lost
-                answered = rescue.refresh()["times"].get("answered")
+                out.talks, out.kept = len(talks), len(talks) - len(lost)
+                out.troubles += lost
+                told = rescue.refresh()
+                answered = told["times"].get("answered")
                 out.emergency = None if answered is None else answered - done
+                if answered is None:
+                    out.troubles.append(f"{self.rescuer} to {rescue.info['number']}: {told['state']} {told['status']}")
                 rescue.hangup()
                 out.gap = max((talk.gap() for talk in talks), default=0.0)
                 moved = [e for e in scene.events(wall) if e["kind"] in MOVES]

@@ -49,7 +49,8 @@ class Track:
     late: dict[int, float] = field(default_factory=dict)
     took: deque[float] = field(default_factory=lambda: deque(maxlen=8))
     row_asked: tuple[float, float] | None = None
-    """When the first and the last request of the row were sent."""
+    overdue_asked: tuple[float, float] | None = None
+    """When the first and the last request of the row, and of what is overdue, were sent."""
     heard_asked: deque[float] = field(default_factory=lambda: deque(maxlen=16))
     """When the last requests that were answered were sent."""
 
@@ -61,6 +62,12 @@ class Track:
     def known(self) -> bool:
         """Whether it ever answered."""
         return self.heard is not None
+
+    @property
+    def silence(self) -> tuple[float, float] | None:
+        """When the first and the last request that is unanswered were sent."""
+        spans = [span for span in (self.row_asked, self.overdue_asked) if span]
+        return (spans[0][0], spans[-1][1]) if spans else None
 
     @property
     def unanswered(self) -> int:
@@ -97,7 +104,7 @@ class Track:
 
     def expire(self, now: float) -> int:
         """How many probes are lost since the last call."""
-        self.overdue = 0
+        self.overdue, self.overdue_asked = 0, None
         if not self.pending:
             return 0
         limit = now - self.timeout
@@ -108,20 +115,21 @@ class Track:
             self.outcomes.append(False)
         self.row += len(lost)
         late = now - max(self.least, 3 * min(self.took, default=SLOWEST))
-        self.overdue = sum(at <= late for at in self.pending.values())
+        if overdue := [at for at in self.pending.values() if at <= late]:
+            self.overdue, self.overdue_asked = len(overdue), (overdue[0], overdue[-1])
         if len(self.late) > 16:
             self.late = {number: at for number, at in self.late.items() if at > now - LATE}
         return len(lost)
 
     def begin_row(self) -> None:
         """Nothing is missed any more."""
-        self.row, self.overdue, self.row_asked = 0, 0, None
+        self.row, self.overdue, self.row_asked, self.overdue_asked = 0, 0, None, None
 
     def forget(self) -> None:
         """This machine itself stood still: nothing can be said of what is on its way."""
         self.late |= self.pending
         self.pending.clear()
-        self.overdue = 0
+        self.overdue, self.overdue_asked = 0, None
 
     def loss(self, last: int) -> float:
         """Percent lost of the last so many; 0 while there are fewer."""
@@ -161,7 +169,7 @@ class Line:
         """Whether the providers should be asked at once, not at their leisure."""
         if ANCHOR_ROW - 2 <= self.row < DOUBT_ENDS:
             return True
-        return any(0 < p.row < DOUBT_ROW for p in self.providers.values())
+        return any(0 < p.unanswered < DOUBT_ROW for p in self.providers.values())
 
     def loss(self, limit: float) -> float:
         """Loss in percent when it is at the limit or above; else 0. By the best anchor, or of three the second best:
@@ -226,7 +234,7 @@ def judge(line: Line, others: Sequence[Line], limit: float) -> Verdict:
         return Verdict("isp-dead", DEAD, f"unanswered: {asked}")
     # On a clean line with two providers, two silences of each are no accident; on a lossy one they are.
     row = DOUBT_ROW if not line.clean() else LEG_ROW if len(known) < 2 else LEG_ROW - 1
-    dead = [name for name, p in line.providers.items() if p.known and p.row >= row]
+    dead = [name for name, p in line.providers.items() if p.known and p.unanswered >= row]
     if known and len(dead) == len(known):
         elsewhere = [n for n in dead if any(_answers(o, n, line.providers[n]) for o in others)]
         if elsewhere:
@@ -254,15 +262,15 @@ def _answers(other: Line, provider: str, here: Track) -> bool:
     """Whether it answered there what was asked between two requests that it did not answer here: the uplink is to
     blame. A provider that has just died or come back answers by one before the other, too."""
     there = other.providers.get(provider)
-    if there is None or here.row_asked is None:
+    if there is None or here.silence is None:
         return False
-    first, last = here.row_asked
+    first, last = here.silence
     return any(first < asked < last for asked in there.heard_asked)
 
 
 def pace(line: Line, provider: str, others: Iterable[Line]) -> float:
     """Seconds between two requests to a provider by this uplink. One in doubt by any uplink is asked by all."""
-    doubt = any(0 < o.providers[provider].row < DOUBT_ROW for o in others if provider in o.providers)
+    doubt = any(0 < o.providers[provider].unanswered < DOUBT_ROW for o in others if provider in o.providers)
     if doubt or line.suspicious():
         return SIP_AT_ONCE
     return SIP_AGAIN if 0 < line.providers[provider].row < SILENT_ROW else SIP_EVERY

@@ -37,6 +37,8 @@ TICK, CALM_TICK, STALL = 0.05, 0.1, 0.4
 """Seconds between two looks, the same while all is well, and how late one may be before nothing can be said of what was
 on its way."""
 POLL, TOLD, WRITTEN, RECONNECT, JUDGED = 5.0, 1.0, 5.0, 1.0, 0.5
+SWEEPS = (0.25, 0.75)
+"""Seconds after the first look for calls on a silent leg: a call needs a moment from its choice of a way to the way."""
 WELL = 2.0
 """Seconds an uplink must be well before it registers again and its packets go their own way."""
 LONGEST_CARRY = 900.0
@@ -74,6 +76,8 @@ class Watchdog:
         """The uplink that takes them."""
         self.legs = {f"{p.name}-{name}": (p.name, name) for p in self.providers for name in self.uplinks}
         self.calls: dict[str, int] = {}
+        self.sweeps: list[float] = []
+        """When to look for calls that wait on a silent leg."""
         self.offered: set[str] = set()
         """Channels that offered their one codec."""
         self.told_bad: set[str] = set()
@@ -158,10 +162,13 @@ class Watchdog:
             lost |= uplink.look()
             lost |= uplink.line.expire(now) > 0
             uplink.ask(now, [line for line in self.lines.values() if line is not uplink.line])
-        self.calm = not (lost or self.registrar.busy or self.manager.waiting or self.troubled())
+        self.calm = not (lost or self.sweeps or self.registrar.busy or self.manager.waiting or self.troubled())
         if not self.calm or self.due("judge", JUDGED, now):
             self.judge(now)
             self.registrar.tick(now)
+        if self.sweeps and now >= self.sweeps[0]:
+            self.sweeps.pop(0)
+            self.sweep()
         if self.due("poll", POLL, now):
             self.slow(now)
         if self.due("told", TOLD, now):
@@ -243,9 +250,13 @@ class Watchdog:
         for leg in sorted(self.put - wanted):
             self.manager.act("DBDel", Family="wan", Key=f"avoid/{leg}")
         self.put = wanted
-        silent = {leg for leg in new if self.silent(leg)}
-        if silent:
-            self.manager.act("CoreShowChannels", lambda found: self.send_on(found, silent), "CoreShowChannelsComplete")
+        if any(self.silent(leg) for leg in new):
+            now = time.monotonic()
+            self.sweeps = [now, *(now + later for later in SWEEPS)]
+
+    def sweep(self) -> None:
+        """Calls that wait where nobody will answer; again a little later for those that set out in the same moment."""
+        self.manager.act("CoreShowChannels", self.send_on, "CoreShowChannelsComplete")
 
     def silent(self, leg: str) -> bool:
         provider, uplink = self.legs[leg]
@@ -254,11 +265,12 @@ class Watchdog:
     def deaf(self, uplink: str) -> bool:
         return self.verdicts[uplink].score >= core.NO_SIP
 
-    def send_on(self, channels: list[Message], legs: set[str]) -> None:
+    def send_on(self, channels: list[Message]) -> None:
         """Nobody has answered there, and nobody will: the dial plan tries the next way.
 
         Not those that called us, and not those where it rings already while only the provider is in doubt.
         """
+        legs = {leg for leg in self.put or () if self.silent(leg)}
         for one in channels:
             leg, state = leg_of(one.get("Channel", "")), one.get("ChannelStateDesc", "")
             if leg in legs and (state in UNHEARD or (state == "Ringing" and self.deaf(self.legs[leg][1]))):
