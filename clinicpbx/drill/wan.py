@@ -450,6 +450,8 @@ def run(
         return report | wan_report.summary(report)
 
     with scene_of(clinic, at, say) as scene, contextlib.ExitStack() as stack:
+        for fault in faults.clear_all(scene.lab):
+            say(f"mended first: {fault.name} {fault.target}")
         drill = Drill(scene)
         stack.callback(drill.tidy)
         drill.prepare()
