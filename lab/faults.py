@@ -169,17 +169,21 @@ def _database(lab: int, fault: Fault, key: str, value: str) -> None:
         )
 
 
-def _refuses(lab: int, now: State, fault: Fault, on: bool) -> None:
-    """An account that may have no contact is refused with 403, as an unpaid one is (res_pjsip_registrar)."""
-    provider = providers.known(lab)[fault.target]
-    file = provider.home / "etc/pjsip.conf"
-    text = file.read_text()
-    if on and "max_contacts = 0 ; was " not in text:
-        text = re.sub(r"max_contacts = (\d+)", r"max_contacts = 0 ; was \1", text)
-    elif not on:
-        text = re.sub(r"max_contacts = 0 ; was (\d+)", r"max_contacts = \1", text)
-    file.write_text(text)
-    provider.cli("module reload res_pjsip.so")
+def _contacts(most: int) -> Callable[[int, State, Fault, bool], None]:
+    """The account may have so many contacts, and a further one is refused with 403 (res_pjsip_registrar)."""
+
+    def deed(lab: int, now: State, fault: Fault, on: bool) -> None:
+        provider = providers.known(lab)[fault.target]
+        file = provider.home / "etc/pjsip.conf"
+        text = re.sub(r"max_contacts = \d+ ; was (\d+)", r"max_contacts = \1", file.read_text())
+        text = text.replace("remove_existing = no ; was yes", "remove_existing = yes")
+        if on:
+            text = re.sub(r"max_contacts = (\d+)", rf"max_contacts = {most} ; was \1", text)
+            text = text.replace("remove_existing = yes", "remove_existing = no ; was yes")
+        file.write_text(text)
+        provider.cli("module reload res_pjsip.so")
+
+    return deed
 
 
 def _down(lab: int, now: State, fault: Fault, on: bool) -> None:
@@ -303,8 +307,9 @@ KNOWN: dict[str, Known] = {
     "provider-503": Known("provider", "answers every outgoing call with 503", _answers(42)),
     "provider-403": Known("provider", "answers every outgoing call with 403", _answers(21)),
     "provider-refuses": Known(
-        "provider", "refuses the clinic's registration with 403, as for an unpaid bill", _refuses
+        "provider", "refuses the clinic's registration with 403, as for an unpaid bill", _contacts(0)
     ),
+    "provider-one-contact": Known("provider", "takes one contact of the account, refuses a second", _contacts(1)),
     "provider-busy": Known("provider", "says that every called number is busy (486)", _answers(17)),
     "provider-full": Known("provider", "allows only VALUE calls, the next get 503", _full, default="0"),
     "provider-silent": Known("provider", "SIP to and from it is lost", rules=_silent),

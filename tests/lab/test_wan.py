@@ -46,3 +46,36 @@ def test_refused_registration_is_told_as_what_it_is(case: Case, online: None) ->
     while "Registered" not in case.asterisk("pjsip show registrations").split("north-wan-b")[0]:
         assert time.monotonic() < deadline, "it did not register again"
         time.sleep(1)
+
+
+def test_provider_that_takes_one_registration_follows_the_calls(case: Case, online: None) -> None:
+    """`contacts: one`: the chosen uplink alone is registered, and people can call in by the other after a move."""
+    text = case.file.read_text(encoding="utf-8")
+    one = text.replace("    auth: registration\n", "    auth: registration\n    contacts: one\n", 1)
+    assert one != text
+
+    def standing() -> list[str]:
+        rows = case.asterisk("pjsip show registrations").splitlines()
+        return sorted(row.split("/")[0].strip() for row in rows if "Registered" in row)
+
+    def becomes(legs: list[str], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while standing() != legs and time.monotonic() < end:
+            time.sleep(0.5)
+        return standing() == legs
+
+    with faults.broken(LAB, "provider-one-contact", "north"):
+        try:
+            assert standing() != ["north-wan-a"], "the control: other trunks register by every uplink"
+            case.file.write_text(one, encoding="utf-8")
+            case.run("deploy", str(case.file))
+            assert becomes(["north-wan-a"], 30), standing()
+            drill = ("lab", "drill", "wan", str(case.file), "--lab", str(LAB), "--runs", "2", "--only", "cable")
+            (row,) = case.json(*drill, expect=None)["faults"]
+            assert row["inbound_never"] == row["outbound_never"] == row["false_switches"] == 0, row
+            assert row["calls_kept"] == row["calls_in_progress"], row
+            assert becomes(["north-wan-a"], 30), standing()
+        finally:
+            case.file.write_text(text, encoding="utf-8")
+    case.run("deploy", str(case.file))
+    assert becomes(["north-wan-a", "north-wan-b"], 60), standing()
