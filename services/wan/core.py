@@ -353,7 +353,7 @@ def decide(
     better = sorted(state.better, key=lambda name: (verdicts[name].score, rules.order.index(name)))
     if here.score < NO_SIP:
         better = [n for n in better if n in steady or now - state.better[n] >= waits[n]]
-    if better and (here.dead or state.current != state.hold):
+    if better and (here.score >= NO_SIP or state.current != state.hold):
         return _move(state, better[0], now, here.kind, here.evidence)
     if state.hold:
         return None

@@ -173,7 +173,8 @@ class Watchdog:
             self.slow(now)
         if self.due("told", TOLD, now):
             notify(WATCHDOG="1", STATUS=f"calls by {self.state.current}; {self.words()}")
-            self.plug()
+            if self.due("cards", POLL, now) or not all(uplink.sockets for uplink in self.uplinks.values()):
+                self.plug()
         if self.manager.socket is None and self.due("ami", RECONNECT, now):
             self.put = None
             self.manager.connect(now)

@@ -251,6 +251,18 @@ def test_engineer_holds_an_uplink_but_not_a_dead_one(world: World) -> None:
     assert (move.to, move.why) == ("b", "hold")
 
 
+def test_held_uplink_without_sip_is_left(world: World) -> None:
+    world.run(core.STEADY)
+    world.state.hold = "b"
+    world.run(1)
+    world.wires["b"].loss = 0.4
+    assert world.run(60) == [], "lossy is what the engineer wants"
+    world.wires["b"].loss = 0.0
+    world.run(40)
+    world.wires["b"].sip = dict.fromkeys(PROVIDERS, False)
+    assert [move.why for move in world.run(5)] == ["no-sip"]
+
+
 # -- both bad ---------------------------------------------------------------------------------------------------------
 
 
