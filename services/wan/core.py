@@ -16,8 +16,8 @@ ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
 dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
 FILTERED_ROW, SIP_ALONE = 60, 6
 """Pings lost in a row while SIP is answered: somebody filters ping. SIP alone is believed after more in a row."""
-SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 1.8, 0.2, 0.5
-"""Seconds between two requests to a provider, to one in doubt, and to one known to be silent."""
+SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 0.75, 0.2, 0.5
+"""Seconds between two requests to the providers in turn, to one in doubt, and to one known to be silent."""
 DOUBT_ROW, DOUBT_ENDS, SILENT_ROW = 2 * LEG_ROW, 30, 60
 """Requests to a provider, and pings of anchors, lost in a row after which there is no doubt any more; and requests
 after which a provider is asked at leisure again."""
@@ -273,7 +273,8 @@ def pace(line: Line, provider: str, others: Iterable[Line]) -> float:
     doubt = any(0 < o.providers[provider].unanswered < DOUBT_ROW for o in others if provider in o.providers)
     if doubt or line.suspicious():
         return SIP_AT_ONCE
-    return SIP_AGAIN if 0 < line.providers[provider].row < SILENT_ROW else SIP_EVERY
+    leisure = SIP_EVERY * len(line.providers)
+    return min(SIP_AGAIN, leisure) if 0 < line.providers[provider].row < SILENT_ROW else leisure
 
 
 @dataclass(frozen=True)

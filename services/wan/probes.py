@@ -60,7 +60,8 @@ class Uplink:
         self._tag = secrets.token_hex(4)
         self._number = 0
         self._owners: dict[int, Track] = {}
-        self._due = {"gateway": 0.0, "anchor": 0.0} | dict.fromkeys((p.name for p in providers), 0.0)
+        self._due = {"gateway": 0.0, "anchor": 0.0}
+        self._asked: dict[str, float] = {}
         self._turn = 0
 
     def addresses(self) -> set[str]:
@@ -114,10 +115,9 @@ class Uplink:
             anchor = list(self.line.anchors)[self._turn]
             self._ping(anchor, self.line.anchors[anchor], now)
         for index, provider in enumerate(self.providers):
-            due = self._due[provider.name]
-            if now >= due - SIP_EVERY + pace(self.line, provider.name, others):
-                first = due == 0.0  # the providers' turns lie apart
-                self._due[provider.name] = now + (SIP_EVERY * (1 + index / len(self.providers)) if first else SIP_EVERY)
+            asked = self._asked.setdefault(provider.name, now - SIP_EVERY * index)  # the providers' turns lie apart
+            if now >= asked + pace(self.line, provider.name, others):
+                self._asked[provider.name] = now
                 self._options(provider, now)
 
     def _ping(self, address: str, track: Track, now: float) -> None:
