@@ -25,6 +25,7 @@ from clinic.types import ServiceClass
 from clinicpbx.drill import keepalived, wan_report, witness
 from clinicpbx.drill.traffic import EVERY, Placed, Stream, Talk, failed, first_success, outward
 from clinicpbx.errors import ClinicError
+from clinicpbx.verify.desk import unregistered
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.place import Place
 from lab import faults, state
@@ -278,6 +279,7 @@ class Drill:
         self.callers, self.talkers, self.rescuer = able[:16], able[16:18], able[18]
         area = self.clinic.numbering.area_code
         self.quick, self.long = (f"8{area}{number}" for number in SPARE_NUMBERS)
+        self.idle = unregistered(self.clinic, scene.main)
         self.numbers: dict[str, str] = {}
         self.called: dict[str, str] = {}
         for trunk in self.clinic.trunks:
@@ -319,7 +321,9 @@ class Drill:
                 asked = now["uplinks"][scene.main]["verdict"] == "ok"
                 continue
             asked = False
-            registered = all(leg["registration"] in ("", "Registered") for leg in now["legs"].values())
+            registered = all(
+                leg["registration"] in ("", "Registered") or name in self.idle for name, leg in now["legs"].items()
+            )
             every = all(leg["answers"] for leg in now["legs"].values())
             if now["current"] == scene.main and not now["avoided"] and registered and every:
                 return well

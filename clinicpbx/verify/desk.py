@@ -230,5 +230,11 @@ def provider_of(clinic: Clinic, address: str) -> str:
     return next((t.name for t in clinic.trunks if str(t.server) == address), address)
 
 
+def unregistered(clinic: Clinic, current: str) -> set[str]:
+    """Legs that are rightly not registered while calls go by the uplink `current`: of trunks with `contacts: one`."""
+    trunks = [trunk for trunk in clinic.trunks if trunk.contacts == "one"]
+    return {f"{trunk.name}-{uplink.name}" for trunk in trunks for uplink in clinic.uplinks if uplink.name != current}
+
+
 def enabled(clinic: Clinic) -> list[Trunk]:
     return [t for t in clinic.trunks if t.enabled]

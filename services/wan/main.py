@@ -42,6 +42,8 @@ SWEEPS = (0.25, 0.75)
 WELL = 2.0
 """Seconds an uplink must be well before it registers again and its packets go their own way."""
 LONGEST_CARRY = 900.0
+HEAVY = 50.0
+"""Percent lost, above which a call that has heard nothing yet had better set out again by the other uplink."""
 UNHEARD = ("Down", "Dialing")
 """States of a channel that we call on, before anything came back. `Ring` is one that calls us."""
 UP_AGAIN = 30.0
@@ -261,7 +263,7 @@ class Watchdog:
 
     def silent(self, leg: str) -> bool:
         provider, uplink = self.legs[leg]
-        return self.deaf(uplink) or self.lines[uplink].providers[provider].row >= core.LEG_ROW
+        return self.verdicts[uplink].score >= HEAVY or self.lines[uplink].providers[provider].row >= core.LEG_ROW
 
     def deaf(self, uplink: str) -> bool:
         return self.verdicts[uplink].score >= core.NO_SIP

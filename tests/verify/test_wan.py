@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clinic.model import Clinic
-from clinicpbx.verify.desk import Phones, enabled
+from clinicpbx.verify.desk import Phones, enabled, unregistered
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.place import Place
@@ -155,8 +155,11 @@ def test_failover_and_return(
         assert wait_until(lambda: current() == main.name, 5), "calls do not return"
 
         def registered() -> bool:
-            legs = status(pbx)["legs"].values()
-            return all(leg["registration"] in ("", "Registered") and leg["answers"] for leg in legs)
+            idle, legs = unregistered(clinic, main.name), status(pbx)["legs"]
+            return all(
+                leg["answers"] and (leg["registration"] in ("", "Registered") or name in idle)
+                for name, leg in legs.items()
+            )
 
         assert wait_until(registered, 20), "not every leg registers again"
         evidence(f"back on {main.name}, every leg registered")
