@@ -14,6 +14,8 @@ from typing import Any
 ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
 """Probes lost in a row: of the router and of the anchors for a dead router; of the anchors and of every provider for a
 dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
+CLEAN = 30
+"""Pings of each anchor: of 60, six are lost at 5 % each way."""
 FILTERED_ROW, SIP_ALONE = 60, 6
 """Pings lost in a row while SIP is answered: somebody filters ping. SIP alone is believed after more in a row."""
 SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 0.75, 0.2, 0.5
@@ -189,8 +191,9 @@ class Line:
         return 0.0
 
     def clean(self) -> bool:
-        """Whether no anchor's ping was lost just now."""
-        return not self.row and all(all(list(a.outcomes)[-8:]) for a in self.anchors.values() if a.known)
+        """Whether the anchors' pings of the last seconds came back, but for an accident or two."""
+        recent = [answered for a in self.anchors.values() if a.known for answered in list(a.outcomes)[-CLEAN:]]
+        return self.row <= 1 and recent.count(False) <= 2
 
     def begin_anew(self) -> None:
         """After an outage: what was lost in it says nothing of the line as it is now."""
