@@ -39,8 +39,10 @@ class Limit:
 HARD, SOFT = ("cable", "router-crash"), ("black-hole", "sip-filtered")
 TALKING = (
     "cable", "router-crash", "black-hole", "sip-filtered", "loss-10", "loss-30", "loss-60", "one-way-loss", "dns-dead",
-    "provider-503", "address", "watchdog-killed", "failback", "flapping",
+    "provider-503", "address", "watchdog-killed", "failback", "return", "flapping",
 )  # fmt: skip
+LOSSY = ("loss-30", "loss-60", "one-way-loss")
+"""Of a call that was placed before the loss is known, an answer may be lost again and again: RFC 3261, 13.3.1.4."""
 EVERY = (*TALKING, "provider-down", "both-then-one", "reboot", "loss-5")
 LIMITS = (
     *(Limit(name, "outbound_p95", 1.0) for name in HARD),
@@ -49,10 +51,12 @@ LIMITS = (
     *(Limit(name, "outbound_never", 0) for name in EVERY),
     *(Limit(name, "inbound_never", 0) for name in EVERY),
     # A call that a PBX between two lives does not hear is sent again by the telephone when RFC 3261 says so.
-    *(Limit(name, "emergency_p95", 5.0) for name in EVERY if name != "reboot"),
+    *(Limit(name, "emergency_p95", 5.0) for name in EVERY if name not in ("reboot", *LOSSY)),
+    *(Limit(name, "emergency_p50", 5.0) for name in LOSSY),
     *(Limit(name, "calls_lost", 0) for name in TALKING),
     *(Limit(name, "false_switches", 0) for name in EVERY),
-    *(Limit("failback", figure, 0) for figure in ("calls_failed_out", "calls_failed_in")),
+    *(Limit(name, f"calls_failed_{way}", 0) for name in ("failback", "return") for way in ("out", "in")),
+    Limit("return", "decision_p95", 24 * 3600),  # that it happens; when, says the description
 )  # fmt: skip
 COSTS = {"core_percent": 1.0, "kbit_per_second": 20.0}
 

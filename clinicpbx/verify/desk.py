@@ -9,7 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from clinic.callflow import Did
 from clinic.model import Clinic
+from clinic.people import Role
+from clinic.rendering.asterisk import all_groups
 from clinic.trunks import Trunk
 from clinicpbx.verify.borrow import PATIENT, patient
 from clinicpbx.verify.locks import Locks
@@ -238,3 +241,19 @@ def unregistered(clinic: Clinic, current: str) -> set[str]:
 
 def enabled(clinic: Clinic) -> list[Trunk]:
     return [t for t in clinic.trunks if t.enabled]
+
+
+def ringing_at(clinic: Clinic, target: Did) -> list[str]:
+    """The extensions that a public number may ring, forwarding and do-not-disturb aside."""
+    if target.flow:
+        return [p.ext for p in clinic.people if p.role in (Role.OPERATOR, Role.RECEPTION)]
+    if target.to in clinic.by_ext:
+        return [str(target.to)]
+    return list(next(group.members for group in all_groups(clinic) if group.number == target.to))
+
+
+def loop_caller(clinic: Clinic) -> str:
+    """Somebody who may dial the clinic's own numbers and shows the clinic's number, not their own."""
+    own = {did.to for _, did in clinic.dids.values()}
+    plain = [p for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF, Role.SUPERVISOR) and p.ext not in own]
+    return max(plain, key=lambda p: clinic.class_of(p).rank).ext

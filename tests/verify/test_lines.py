@@ -15,10 +15,19 @@ import pytest
 
 from clinic.model import Clinic
 from clinic.people import Person, Role
-from clinic.rendering.asterisk import all_groups
-from clinic.trunks import Did, NumberFormat, Trunk
+from clinic.trunks import NumberFormat, Trunk
 from clinic.types import ServiceClass
-from clinicpbx.verify.desk import Patients, Phones, Pstn, enabled, hear_each_other, outcome, provider_of
+from clinicpbx.verify.desk import (
+    Patients,
+    Phones,
+    Pstn,
+    enabled,
+    hear_each_other,
+    loop_caller,
+    outcome,
+    provider_of,
+    ringing_at,
+)
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.plugin import Control, Evidence
 from softphone.client import Call
@@ -389,22 +398,6 @@ def test_out_by_one_provider_in_by_the_other(
         with control(f"{ABSENT} Hz, which nobody sends, is not heard"):
             call.wait_tone(ABSENT, 0.7)
         call.hangup()
-
-
-def ringing_at(clinic: Clinic, target: Did) -> list[str]:
-    """The extensions that a public number may ring, forwarding and do-not-disturb aside."""
-    if target.flow:
-        return [p.ext for p in clinic.people if p.role in (Role.OPERATOR, Role.RECEPTION)]
-    if target.to in clinic.by_ext:
-        return [str(target.to)]
-    return list(next(group.members for group in all_groups(clinic) if group.number == target.to))
-
-
-def loop_caller(clinic: Clinic) -> str:
-    """Somebody who may dial the clinic's own numbers and shows the clinic's number, not their own."""
-    own = {did.to for _, did in clinic.dids.values()}
-    plain = [p for p in clinic.people if p.role in (Role.DOCTOR, Role.STAFF, Role.SUPERVISOR) and p.ext not in own]
-    return max(plain, key=lambda p: clinic.class_of(p).rank).ext
 
 
 @pytest.mark.check(

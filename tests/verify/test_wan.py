@@ -11,17 +11,16 @@ from typing import Any
 import pytest
 
 from clinic.model import Clinic
-from clinicpbx.verify.desk import Phones, enabled, unregistered
+from clinicpbx.verify.desk import Phones, enabled, loop_caller, ringing_at, unregistered
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import Pbx, wait_until
-from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
 from softphone.client import PoolError
 
 pytestmark = pytest.mark.lane("wan")
 HARD_STOP = 30
 """Seconds after which the kernel itself mends what this check cut, whatever has become of us."""
-DECISION, OUTBOUND = 2.0, 3.0
+DECISION, CONNECTED, ATTEMPT = 2.0, 4.0, 1.5
 PATIENCE = 240.0
 """Seconds to wait for the other checks' calls to end: longer than any lane."""
 _CUT = f"""
@@ -111,42 +110,51 @@ def test_watchdog_hears_everybody(pbx: Pbx, clinic: Clinic, evidence: Evidence, 
     proves="clinic.yml: uplinks; case: 11, 14",
 )  # fmt: skip
 def test_failover_and_return(
-    place: Place, pbx: Pbx, clinic: Clinic, phones: Phones, everything: Callable[..., Any], evidence: Evidence,
-    control: Control,
+    pbx: Pbx, clinic: Clinic, phones: Phones, everything: Callable[..., Any], own_number: Callable[..., Any],
+    rings: Callable[..., Any], evidence: Evidence, control: Control,
 ) -> None:  # fmt: skip
-    """Ensure the real thing: packets of the main uplink are dropped on the PBX, never for longer than 30 s."""
+    """Ensure the real thing: packets of the main uplink are dropped on the PBX, never for longer than 30 s; a call to
+    the clinic's own number goes out and comes in by the other. Nobody but the clinic is called."""
     if len(clinic.uplinks) < 2:
         pytest.skip("clinic.yml: one uplink has nothing to fail over to")
     main, spare = clinic.uplinks[0], clinic.uplinks[1]
-    device, subscribers = card(pbx, str(main.address.ip)), place.pstn()
-    caller = next(p.ext for p in clinic.people if not clinic.encrypts(p) and clinic.class_of(p).rank >= 1)
-    number = f"8{clinic.numbering.area_code}0007711"
-    if subscribers:
-        subscribers.set_behaviour("pstn", "answer", pattern="*0007711", after=0, hold=0.1)
+    device, caller = card(pbx, str(main.address.ip)), loop_caller(clinic)
+    first = enabled(clinic)[0].name  # a number of another provider, of a person rather than of a menu
+    number, (trunk, target) = min(
+        clinic.dids.items(), key=lambda one: (one[1][0].name == first, bool(one[1][1].flow), one[0])
+    )
+    answering = ringing_at(clinic, target)
 
     def current() -> str:
         return str(status(pbx)["current"])
 
-    with everything():
+    def connects() -> bool:
+        call = phones.call(caller, f"8{number[2:]}")
+        with contextlib.suppress(PoolError):
+            call.wait_answered(ATTEMPT)
+            return True
+        call.hangup()
+        return False
+
+    with everything(), own_number(answering[0]), rings(*answering):
+        for ext in answering:
+            phones.behave(ext, "answer", after=0, hold=0.1)
         assert wait_until(lambda: current() == main.name, 20), f"calls go by {current()} before the check"
         with control(f"without a cut nothing leaves {main.name}"):
             assert wait_until(lambda: current() == spare.name, 1.5)
         try:
             local, connected = time.monotonic(), None
             with cut(pbx, device) as began:
-                while subscribers and connected is None and time.monotonic() - local < OUTBOUND + 1:
-                    with contextlib.suppress(PoolError):
-                        phones.call(caller, number).wait_answered(3)
-                        connected = time.monotonic() - local
+                while connected is None and time.monotonic() - local < CONNECTED + ATTEMPT:
+                    connected = time.monotonic() - local if connects() else None
                 assert wait_until(lambda: current() == spare.name, 5), f"calls stay with {main.name}"
                 moves = [json.loads(r) for r in pbx.run("tail -n 20 /var/log/clinic-wan/events.log").splitlines()]
                 moved = next(e for e in reversed(moves) if e["kind"] == "left" and e["left"] == main.name)
                 took = moved["at"] - began
                 assert took <= DECISION, f"the watchdog needed {took:.2f} s"
                 evidence(f"{main.name} cut: left for {spare.name} after {took:.2f} s ({moved['why']})")
-                if subscribers:
-                    assert connected is not None and connected <= OUTBOUND, f"the first call out: {connected} s"
-                    evidence(f"the first call out was answered {connected:.2f} s after the cut")
+                assert connected is not None and connected <= CONNECTED, f"the first call out and in: {connected} s"
+                evidence(f"{caller} dialled 8{number[2:]}: out and in by {trunk.name} {connected:.2f} s after the cut")
                 legs = status(pbx)["legs"]
                 assert all(legs[f"{t.name}-{spare.name}"]["answers"] for t in enabled(clinic)), legs
         finally:
