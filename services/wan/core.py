@@ -37,8 +37,8 @@ SLOWEST, QUICKEST, LATE = 1.0, 0.1, 2.0
 @dataclass
 class Track:
     """One target that is asked over and over. `row`: lost since the last answer; `overdue`: not lost yet, but late
-    beside the quickest that `took`; `outcomes`: the last ones, True is answered. An answer that comes after its timeout
-    still counts, and makes the timeout longer (RFC 6298)."""
+    beside the quickest that `took`; `outcomes`: the last ones by number, True is answered. An answer that comes after
+    its timeout still counts, and makes the timeout longer (RFC 6298)."""
 
     least: float = QUICKEST
     row: int = 0
@@ -46,7 +46,7 @@ class Track:
     heard: float | None = None
     mean: float = 0.0
     deviation: float = 0.0
-    outcomes: deque[bool] = field(default_factory=lambda: deque(maxlen=WINDOWS[-1][0]))
+    outcomes: dict[int, bool] = field(default_factory=dict)
     pending: dict[int, float] = field(default_factory=dict)
     late: dict[int, float] = field(default_factory=dict)
     took: deque[float] = field(default_factory=lambda: deque(maxlen=8))
@@ -86,10 +86,10 @@ class Track:
             began = self.late.pop(number, None)
             if began is None:
                 return False
-            if self.outcomes:
-                self.outcomes[-1] = True
+            if number in self.outcomes:
+                self.outcomes[number] = True
         else:
-            self.outcomes.append(True)
+            self._note(number, True)
         took = at - began
         self.took.append(took)
         if late:  # packets that waited for a neighbour's address come seconds late: that is no round trip
@@ -114,7 +114,7 @@ class Track:
         for number in lost:
             asked = self.late[number] = self.pending.pop(number)
             self.row_asked = (self.row_asked[0] if self.row_asked else asked, asked)
-            self.outcomes.append(False)
+            self._note(number, False)
         self.row += len(lost)
         late = now - max(self.least, 3 * min(self.took, default=SLOWEST))
         if overdue := [at for at in self.pending.values() if at <= late]:
@@ -122,6 +122,11 @@ class Track:
         if len(self.late) > 16:
             self.late = {number: at for number, at in self.late.items() if at > now - LATE}
         return len(lost)
+
+    def _note(self, number: int, answered: bool) -> None:
+        self.outcomes[number] = answered
+        if len(self.outcomes) > WINDOWS[-1][0]:
+            del self.outcomes[next(iter(self.outcomes))]
 
     def begin_row(self) -> None:
         """Nothing is missed any more."""
@@ -137,7 +142,7 @@ class Track:
         """Percent lost of the last so many; 0 while there are fewer."""
         if len(self.outcomes) < last:
             return 0.0
-        recent = list(self.outcomes)[-last:]
+        recent = list(self.outcomes.values())[-last:]
         return 100.0 * recent.count(False) / last
 
 
@@ -192,7 +197,7 @@ class Line:
 
     def clean(self) -> bool:
         """Whether the anchors' pings of the last seconds came back, but for an accident or two."""
-        recent = [answered for a in self.anchors.values() if a.known for answered in list(a.outcomes)[-CLEAN:]]
+        recent = [answered for a in self.anchors.values() if a.known for answered in list(a.outcomes.values())[-CLEAN:]]
         return self.row <= 1 and recent.count(False) <= 2
 
     def begin_anew(self) -> None:

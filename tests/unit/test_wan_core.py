@@ -386,3 +386,18 @@ def test_standstill_of_the_machine_itself_loses_nothing() -> None:
     assert track.expire(60.0) == 0 and track.row == 0
     track.sent(2, 60.0)
     assert track.expire(60.2) == 1, "the control"
+
+
+def test_late_answer_makes_good_its_own_loss_and_no_other() -> None:
+    track = Track()
+    for number in (1, 2, 3):
+        track.sent(number, number / 10)
+    track.answered(3, 0.35)
+    track.expire(5.0)
+    assert track.outcomes == {3: True, 1: False, 2: False}
+    track.answered(1, 5.1)
+    assert track.outcomes == {3: True, 1: True, 2: False}
+    for number in range(10, 300):
+        track.sent(number, 6.0)
+        track.answered(number, 6.01)
+    assert list(track.outcomes) == list(range(150, 300))
