@@ -14,8 +14,9 @@ from typing import Any
 ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
 """Probes lost in a row: of the router and of the anchors for a dead router; of the anchors and of every provider for a
 dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
-CLEAN = 30
-"""Pings of each anchor: of 60, six are lost at 5 % each way."""
+RECENT, CLEAN, FAIR = 30, 2, 12
+"""Pings of each anchor, and how many of both anchors' may be lost on a clean and on a fair line: of 60, six are at 5 %
+each way."""
 FILTERED_ROW, SIP_ALONE = 60, 6
 """Pings lost in a row while SIP is answered: somebody filters ping. SIP alone is believed after more in a row."""
 SIP_EVERY, SIP_AT_ONCE, SIP_AGAIN = 0.75, 0.2, 0.5
@@ -195,10 +196,14 @@ class Line:
                 return found
         return 0.0
 
-    def clean(self) -> bool:
-        """Whether the anchors' pings of the last seconds came back, but for an accident or two."""
-        recent = [answered for a in self.anchors.values() if a.known for answered in list(a.outcomes.values())[-CLEAN:]]
-        return self.row <= 1 and recent.count(False) <= 2
+    def no_accident(self, providers: int) -> int:
+        """How many silences in a row of each of so many providers are no accident any more: on a clean line two of two
+        providers, on a fair one four of two. Once in years, by the pings that were lost in the last seconds."""
+        recent = [came for a in self.anchors.values() if a.known for came in list(a.outcomes.values())[-RECENT:]]
+        lost, many = recent.count(False), providers > 1
+        if self.row <= 1 and lost <= CLEAN:
+            return LEG_ROW - 1 if many else LEG_ROW
+        return LEG_ROW + 1 if many and lost <= FAIR else DOUBT_ROW
 
     def begin_anew(self) -> None:
         """After an outage: what was lost in it says nothing of the line as it is now."""
@@ -240,8 +245,7 @@ def judge(line: Line, others: Sequence[Line], limit: float) -> Verdict:
         return Verdict("router-dead", DEAD, f"unanswered: {line.gateway.row} pings of the router, {asked}")
     if (line.row >= ISP_ROW and sip >= second) or (not anchors and known and sip >= SIP_ALONE):
         return Verdict("isp-dead", DEAD, f"unanswered: {asked}")
-    # On a clean line with two providers, two silences of each are no accident; on a lossy one they are.
-    row = DOUBT_ROW if not line.clean() else LEG_ROW if len(known) < 2 else LEG_ROW - 1
+    row = line.no_accident(len(known))
     dead = [name for name, p in line.providers.items() if p.known and p.unanswered >= row]
     if known and len(dead) == len(known):
         elsewhere = [n for n in dead if any(_answers(o, n, line.providers[n]) for o in others)]

@@ -141,6 +141,17 @@ def test_filtered_sip_is_found_though_the_internet_works(world: World) -> None:
     assert world.moves[-1].why == "no-sip"
 
 
+@pytest.mark.parametrize(("loss", "limit"), [(0.0, 1.7), (0.05, 2.4), (0.1, 2.6)])
+def test_filtered_sip_is_found_sooner_on_a_cleaner_line(loss: float, limit: float) -> None:
+    took = []
+    for seed in range(20):
+        world, chance = World(seed), random.Random(seed + 100)  # noqa: S311
+        world.wires["a"].loss = loss
+        world.run(20 + chance.uniform(0, 2))
+        took.append(broken(world, sip=dict.fromkeys(PROVIDERS, False)))
+    assert sorted(took)[-2] < limit, took
+
+
 def test_cable_that_the_card_feels_is_left_at_once(world: World) -> None:
     world.lines["a"].carrier = False
     (move,) = world.run(0.2)
