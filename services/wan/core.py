@@ -7,7 +7,7 @@ what was seen to answer can be missed: a router that never answers ping is no ev
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -280,13 +280,25 @@ def _answers(other: Line, provider: str, here: Track) -> bool:
     return any(first < asked < last for asked in there.heard_asked)
 
 
-def pace(line: Line, provider: str, others: Iterable[Line]) -> float:
-    """Seconds between two requests to a provider by this uplink. One in doubt by any uplink is asked by all."""
-    doubt = any(0 < o.providers[provider].unanswered < DOUBT_ROW for o in others if provider in o.providers)
-    if doubt or line.suspicious():
-        return SIP_AT_ONCE
-    leisure = SIP_EVERY * len(line.providers)
-    return min(SIP_AGAIN, leisure) if 0 < line.providers[provider].row < SILENT_ROW else leisure
+def due(line: Line, asked: Mapping[str, float], others: Collection[Line], now: float) -> list[str]:
+    """Providers to be asked by this uplink now; `asked`: when each was last.
+
+    One in doubt by any uplink is asked at once by all. Of the others one has its turn every SIP_EVERY: were they asked
+    together, which a doubt leaves behind, the silence between would be as long as all their turns.
+    """
+    leisure, now_due = {}, []
+    for name, provider in line.providers.items():
+        since = now - asked.get(name, -LATE)
+        doubt = any(0 < o.providers[name].unanswered < DOUBT_ROW for o in others if name in o.providers)
+        if doubt or line.suspicious():
+            now_due += [name] if since >= SIP_AT_ONCE else []
+        elif 0 < provider.row < SILENT_ROW:
+            now_due += [name] if since >= SIP_AGAIN else []
+        else:
+            leisure[name] = since
+    if leisure and min(leisure.values()) >= SIP_EVERY:
+        now_due.append(max(leisure, key=lambda name: leisure[name]))
+    return now_due
 
 
 @dataclass(frozen=True)

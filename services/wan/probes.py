@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import sip
-from .core import SIP_EVERY, Line, Track, pace
+from .core import Line, Track, due
 
 GATEWAY_EVERY, ANCHOR_EVERY = 0.2, 0.1
 """Seconds between two probes of the router, and of the anchors in turn."""
@@ -114,9 +114,9 @@ class Uplink:
             self._turn = (self._turn + 1) % len(self.line.anchors)
             anchor = list(self.line.anchors)[self._turn]
             self._ping(anchor, self.line.anchors[anchor], now)
-        for index, provider in enumerate(self.providers):
-            asked = self._asked.setdefault(provider.name, now - SIP_EVERY * index)  # the providers' turns lie apart
-            if now >= asked + pace(self.line, provider.name, others):
+        wanted = due(self.line, self._asked, others, now)
+        for provider in self.providers:
+            if provider.name in wanted:
                 self._asked[provider.name] = now
                 self._options(provider, now)
 

@@ -46,7 +46,7 @@ class World:
         self._number = 0
         self._tick = 0
         self._flying: list[tuple[float, Track, int, Line, bool]] = []
-        self._asked = {(name, p): self.now + i for name in RULES.order for i, p in enumerate(PROVIDERS)}
+        self._asked: dict[str, dict[str, float]] = {name: {} for name in RULES.order}
 
     def _send(self, line: Line, track: Track, answers: bool, *, far: bool, local: bool = False) -> None:
         wire = self.wires[line.name]
@@ -75,13 +75,12 @@ class World:
                     anchor = ANCHORS[self._tick // 2 % 2]
                     answers = wire.gateway and wire.internet and wire.ping and wire.anchors[anchor]
                     self._send(line, line.anchors[anchor], answers, far=True)
-                for provider in PROVIDERS:
-                    since = self.now - self._asked[line.name, provider]
-                    if since >= core.pace(line, provider, others):
-                        self._asked[line.name, provider] = self.now
-                        self.requests += 1
-                        self._send(line, line.providers[provider],
-                                   wire.gateway and wire.internet and wire.sip[provider], far=False)  # fmt: skip
+                asked = self._asked[line.name]
+                for provider in core.due(line, asked, others, self.now):
+                    asked[provider] = self.now
+                    self.requests += 1
+                    self._send(line, line.providers[provider],
+                               wire.gateway and wire.internet and wire.sip[provider], far=False)  # fmt: skip
             if self._tick % 100 == 0:
                 core.remember(list(self.lines.values()), ())
             for line in self.lines.values():
@@ -141,13 +140,15 @@ def test_filtered_sip_is_found_though_the_internet_works(world: World) -> None:
     assert world.moves[-1].why == "no-sip"
 
 
-@pytest.mark.parametrize(("loss", "limit"), [(0.0, 1.7), (0.05, 2.4), (0.1, 2.6)])
+@pytest.mark.parametrize(("loss", "limit"), [(0.0, 1.5), (0.05, 2.0), (0.1, 2.1)])
 def test_filtered_sip_is_found_sooner_on_a_cleaner_line(loss: float, limit: float) -> None:
     took = []
     for seed in range(20):
         world, chance = World(seed), random.Random(seed + 100)  # noqa: S311
         world.wires["a"].loss = loss
-        world.run(20 + chance.uniform(0, 2))
+        world.run(20)
+        world._asked["a"] = dict.fromkeys(PROVIDERS, world.now)  # as a doubt leaves it
+        world.run(chance.uniform(2, 5))
         took.append(broken(world, sip=dict.fromkeys(PROVIDERS, False)))
     assert sorted(took)[-2] < limit, took
 
@@ -295,7 +296,7 @@ def test_two_lossy_uplinks_do_not_hand_the_calls_to_and_fro(seed: int, a: float,
     world = World(seed)
     world.run(40)
     world.wires["a"].loss, world.wires["b"].loss = a, b
-    assert len(world.run(1200)) <= 4
+    assert len(world.run(1200)) <= 6  # by chance, 1 to 5; without hysteresis hundreds
 
 
 def test_less_bad_one_is_taken_in_the_end(world: World) -> None:
@@ -313,8 +314,8 @@ def test_providers_that_die_and_come_back_are_no_filter(dead: tuple[str, ...]) -
     """Whenever each uplink asks: the answers of one uplink are not of the same moment as the other's silence."""
     for seed in range(25):
         world, chance = World(seed), random.Random(seed + 100)  # noqa: S311
-        for key in world._asked:
-            world._asked[key] = world.now - chance.uniform(0, 1.5)
+        for name in world._asked:
+            world._asked[name] = {provider: world.now - chance.uniform(0, 1.5) for provider in PROVIDERS}
         world.run(20)
         if dead == ("north",):
             for wire in world.wires.values():
