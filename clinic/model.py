@@ -11,6 +11,7 @@ from pydantic import Field
 from clinic.callflow import CallCentre, Did, Flow, Hours, Prompt
 from clinic.network import Hypervisor, Networks, Uplink, Wan
 from clinic.people import Department, Group, Person, Role
+from clinic.provisioning import Provisioning
 from clinic.toll import Toll
 from clinic.trunks import Emergency, Recording, Trunk
 from clinic.types import Frozen, Range, ServiceClass, Slug
@@ -76,6 +77,7 @@ class Clinic(Frozen):
     alerts: tuple[Slug, ...] = Field((), description="Where alerts go; each name's Apprise URL is a secret")
     recording: Recording = Recording()
     updates: Updates = Updates()
+    provisioning: Provisioning = Provisioning()
     hypervisor: Hypervisor
     engineers: tuple[Engineer, ...] = ()
 

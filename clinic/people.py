@@ -33,16 +33,26 @@ class Department(Frozen):
     encryption: Literal["offered", "required"] = Field(
         "offered", description="SIP over TLS and SRTP: offered to its phones, or nothing else accepted"
     )
+    phonebook: tuple[Slug, ...] | None = Field(
+        None, description="Departments that see its people in the phonebook; everybody when left out"
+    )
 
     model_config = Frozen.model_config | {"populate_by_name": True}
 
 
-class Key(Frozen):
-    """One programmable key of a phone."""
+KeyKind = Literal["line", "blf", "speed-dial", "transfer", "park", "queue", "queue-login", "queue-pause"]
+Several = Literal[
+    "operators", "supervisors", "receptions", "own-receptions", "department", "departments", "places", "reasons"
+]
 
-    kind: Literal["line", "blf", "speed-dial", "park", "queue-login", "queue-pause"]
+
+class Key(Frozen):
+    """One programmable key of a phone; with `of`, a row of keys, one for each."""
+
+    kind: KeyKind
     value: str = Field("", max_length=32)
-    label: str = Field("", max_length=32)
+    of: Several | None = Field(None, description="A key for each of these, in place of `value`")
+    label: str = Field("", max_length=32, description="On the display; by default the name of what the key is for")
 
     @field_validator("value")
     @classmethod

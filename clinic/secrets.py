@@ -2,19 +2,21 @@
 
 Names, never values, are what everything else speaks of:
 `sip/<ext>`, `trunk/<name>` (the provider's, entered by the engineer), `lab-trunk/<name>`, `ami/panel`, `ami/wan`,
-`db/reports`, `phone-admin`, `provisioning/<ext>`, `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by
-the engineer), `pin/<ext>` (eight digits), `alert/<name>` (an Apprise URL, entered).
+`db/reports`, `phone-admin`, `first-access/<mac>` (12 digits) and `provisioning/<ext>` (a telephone's first and second
+door), `ssh/deploy` (OpenSSH private key), `hypervisor/token` (entered by the engineer), `pin/<ext>` (eight digits),
+`alert/<name>` (an Apprise URL, entered).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from clinic.leases import mac12
 from clinic.model import Clinic
 
 SSH_KEY = "ssh/deploy"
 TLS_CA, TLS_PBX = CERTIFICATES = ("tls/ca", "tls/pbx")  # a certificate and its key each, made from each other
-RENEWED = ("sip/", "provisioning/", "pin/")
+RENEWED = ("sip/", "provisioning/", "first-access/", "pin/")
 """A deploy takes new ones of these to where they are used; keys that machines know each other by stay."""
 Generate = Callable[[str], str]
 _END = "-----END CERTIFICATE-----\n"
@@ -24,8 +26,9 @@ def generated(clinic: Clinic) -> tuple[str, ...]:
     """Names of the secrets that the toolkit makes itself."""
     people = [name for p in clinic.people for name in (f"sip/{p.ext}", f"provisioning/{p.ext}")]
     pins = [f"pin/{p.ext}" for p in clinic.people if p.pin_class]
+    doors = [f"first-access/{mac12(p.phone.mac)}" for p in clinic.people]
     trunks = [f"lab-trunk/{t.name}" for t in clinic.trunks]
-    return (*people, *pins, *trunks, "ami/panel", "ami/wan", "db/reports", "phone-admin", SSH_KEY)
+    return (*people, *doors, *pins, *trunks, "ami/panel", "ami/wan", "db/reports", "phone-admin", SSH_KEY)
 
 
 def entered(clinic: Clinic) -> tuple[str, ...]:

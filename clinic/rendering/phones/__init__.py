@@ -1,0 +1,10 @@
+"""Every telephone's configuration, rendered from the description. Pure.
+
+`phones(clinic, secrets)` gives each telephone's own files, `shared(clinic)` those that anybody may read, and
+`phonebooks(clinic)` the directory that each department sees.
+"""
+
+from clinic.rendering.phones.fleet import PhoneFiles, phones, shared
+from clinic.rendering.phones.phonebook import phonebooks
+
+__all__ = ["PhoneFiles", "phonebooks", "phones", "shared"]
