@@ -1,0 +1,1 @@
+"""Provisioning: gives each telephone its own configuration, and nobody else anything that is a secret."""
