@@ -44,7 +44,7 @@ class Service:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the index again if it changed. One that makes no sense leaves the last in force; at the start it is fatal."""
+        """Read the index again if it changed. One without sense leaves the last in force, and is fatal at the start."""
         status = self.path.stat()
         mark = (status.st_mtime_ns, status.st_ino)
         if mark == self._seen:
