@@ -9,7 +9,7 @@ from clinic.model import Clinic
 
 def guard(clinic: Clinic) -> str:
     """JSON: clinic, language, phones [first, last address], people {ext: {...}}, trunks {name: provider},
-    uplinks {name: ISP}."""
+    uplinks {name: ISP}, switches {name: where it is}, off_minutes (a telephone off for so long is told of)."""
     voice = clinic.networks.voice
     people = {
         person.ext: {
@@ -29,5 +29,7 @@ def guard(clinic: Clinic) -> str:
         "people": people,
         "trunks": {trunk.name: trunk.provider for trunk in clinic.trunks},
         "uplinks": {uplink.name: uplink.isp for uplink in clinic.uplinks},
+        "switches": {name: switch.location for name, switch in clinic.switches.items()},
+        "off_minutes": clinic.provisioning.off_minutes,
     }
     return json.dumps(wanted, ensure_ascii=False, indent=1) + "\n"

@@ -60,7 +60,8 @@ class Ban:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to tell. `kind`: account, address, bans, closed, full, locked, test, wan-...; `facts`: its words'."""
+    """Something to tell. `kind`: account, address, bans, closed, full, locked, test, wan-..., phone...;
+    `facts`: its words'."""
 
     kind: str
     at: float

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 CHUNK = 1 << 20
+_KEYS = "SELECT key, value FROM astdb WHERE key GLOB '/toll/*' OR key GLOB '/registrar/contact/*'"
 LONGEST = 1 << 16
 """Bytes of a line; what is longer is cut into pieces, which are no lines that anybody knows."""
 
@@ -102,7 +103,10 @@ class Database:
         self.path, self._seen = path, (0, 0)
 
     def changed(self) -> dict[str, str] | None:
-        """Keys below /toll/ when the file changed since the last call, else None. A torn copy counts as unchanged."""
+        """Keys of calls' money and of registrations when the file changed since the last call, else None.
+
+        A torn copy counts as unchanged.
+        """
         try:
             status = self.path.stat()
             mark = (status.st_mtime_ns, status.st_size)
@@ -117,7 +121,7 @@ class Database:
         try:
             with contextlib.closing(sqlite3.connect(":memory:")) as copy:
                 copy.deserialize(data)
-                rows = copy.execute("SELECT key, value FROM astdb WHERE key GLOB '/toll/*'").fetchall()
+                rows = copy.execute(_KEYS).fetchall()
         except sqlite3.Error:
             return None
         self._seen = mark

@@ -1,7 +1,9 @@
-"""clinic-guard: follows the security log, the bans, the toll keys the uplinks; sends alerts until they are out.
+"""clinic-guard: follows the security log, the bans, the toll keys, the uplinks and the telephones; sends alerts until
+they are out.
 
     python3 -m services.guard.main                  runs until SIGTERM
     python3 -m services.guard.main test | status    asks the running one; JSON, exit 1 when a target did not accept
+    python3 -m services.guard.main phones           when each telephone registered last, and who is off since when
 
 It reads Asterisk's files and writes nothing of Asterisk's.
 """
@@ -25,6 +27,7 @@ from services.ledger.notify import notify
 
 from . import core, words
 from .files import Database, Follower
+from .phones import Phones, contacts
 from .send import Sender, targets
 from .store import Store
 
@@ -33,8 +36,8 @@ LOG, BANS = Path("/var/log/asterisk/security.log"), Path("/var/log/clinic-bans/b
 WAN = Path("/var/log/clinic-wan/events.log")
 ASTDB, STATE = Path("/var/lib/asterisk/astdb.sqlite3"), Path("/var/lib/clinic-guard/guard.sqlite3")
 CONTROL = Path("/run/clinic-guard/control")
-PAUSE, DATABASE_EVERY, TOLD = 0.25, 2.0, 10.0
-"""Seconds between two looks at the logs, at AstDB, and two signs of life."""
+PAUSE, DATABASE_EVERY, TOLD, KEPT = 0.25, 2.0, 10.0, 60.0
+"""Seconds between two looks at the logs, at AstDB, two signs of life, and two times that registrations are stored."""
 
 
 class Guard:
@@ -53,9 +56,12 @@ class Guard:
         self.failures = core.Failures.load(memory.get("failures", {}))
         self.bans = core.Bans(**memory.get("bans", {}))
         self.toll: dict[str, float] = memory.get("toll", {})
+        self.phones, self.contacts = Phones(**memory.get("phones", {})), dict[str, float]()
+        self._standing: dict[str, Any] | None = None
+        self._read = False
         self.stopping, self.sent = False, 0
         self._said: dict[object, object] = {}
-        self._looked = self._told = 0.0
+        self._looked = self._told = self._kept = 0.0
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         self.stopping = True
@@ -106,12 +112,24 @@ class Guard:
                     memory["toll"] = known
                 self.toll = known
                 alerts += found
+                self.contacts, self._read = contacts(keys), True
+            if self._read:
+                alerts += self.phones.look(self.contacts, self.site, time.time())
+                memory |= self._phones()
         if memory:
             messages = [words.message(alert, self.site) for alert in alerts]
             if lost := self.store.save(memory, messages, self.sender.urls):
                 say(f"{lost} messages are lost: more than can wait", 3)
             for title, _ in messages:
                 say(f"alert: {title}", 4)
+
+    def _phones(self) -> dict[str, Any]:
+        """What is to be stored of the telephones now."""
+        standing, now = self.phones.standing(), time.monotonic()
+        if standing == self._standing and now - self._kept < KEPT:
+            return {}
+        self._standing, self._kept = standing, now
+        return {"phones": self.phones.dump()}
 
     def _lines(self, log: Follower) -> list[str]:
         known = log.head
@@ -143,6 +161,8 @@ class Guard:
                 for name in self.sender.urls:
                     reply["targets"][name] = self.sender.one(name, title, body)
                     notify(WATCHDOG="1")
+            if asked == "phones":
+                reply = {"seen": self.phones.seen, "gone": self.phones.gone}
             asker.sendall(json.dumps(reply, ensure_ascii=False).encode() + b"\n")
 
 
@@ -164,7 +184,7 @@ def ask(what: str) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="clinic-guard")
-    parser.add_argument("ask", nargs="?", choices=("test", "status"), help="ask the running guard")
+    parser.add_argument("ask", nargs="?", choices=("test", "status", "phones"), help="ask the running guard")
     if asked := parser.parse_args(arguments).ask:
         return ask(asked)
     guard = Guard()

@@ -10,7 +10,8 @@ from typing import Any
 from .core import SHOWN, Alert
 
 Site = Mapping[str, Any]
-"""/etc/clinicpbx/guard.json: clinic, language, phones [first, last], people {ext: {...}}, trunks {name: provider}."""
+"""/etc/clinicpbx/guard.json: clinic, language, phones [first, last], people {ext: {...}}, trunks {name: provider},
+uplinks {name: ISP}, switches {name: location}, off_minutes."""
 
 RU = {
     "account": "Неверный пароль или адрес, телефон {ext} {person}",
@@ -87,6 +88,25 @@ RU = {
     "uplinks.external_address, развернуть (clinicpbx deploy) и сообщить операторам, которые знают клинику по адресу.",
     "do-wan-held": "Отменить: wanctl release на АТС.",
     "do-wan-released": "Ничего делать не нужно.",
+    "phone-off": "Телефон не на связи: {ext} {person}",
+    "phone-back": "Телефон снова на связи: {ext} {person}",
+    "phones-switch": "Коммутатор {switch}: не на связи {off} из {of} телефонов",
+    "phones-switch-back": "Коммутатор {switch}: телефоны снова на связи",
+    "phones-all": "Не на связи {off} из {of} телефонов клиники",
+    "phones-all-back": "Телефоны клиники снова на связи",
+    "seen": "Последний раз был на связи: {seen}",
+    "place": "Где стоит коммутатор: {location}",
+    "those": "Кто: {phones}",
+    "still": "Ещё не на связи: {off} из {of}",
+    "do-phone-off": "Что делать: посмотреть, горит ли экран. Не горит: питание порта {port} коммутатора {switch}, "
+    "кабель в розетке {socket}. Горит: clinicpbx phones status.",
+    "do-phone-back": "Ничего делать не нужно.",
+    "do-phones-switch": "Что делать: проверить питание этого коммутатора и его кабель к сети; сами телефоны, скорее "
+    "всего, исправны.",
+    "do-phones-switch-back": "О тех, кто не вернётся, сообщим отдельно.",
+    "do-phones-all": "Что делать: проверить сеть телефонов (главный коммутатор, голосовой VLAN) и саму АТС; это не "
+    "один коммутатор.",
+    "do-phones-all-back": "О тех, кто не вернётся, сообщим отдельно.",
     "when": "Когда: {when}",
 }
 EN = {
@@ -163,6 +183,25 @@ EN = {
     "deploy, and tell the providers that know the clinic by its address.",
     "do-wan-held": "To undo: wanctl release on the PBX.",
     "do-wan-released": "Nothing is to be done.",
+    "phone-off": "A telephone is off: {ext} {person}",
+    "phone-back": "A telephone works again: {ext} {person}",
+    "phones-switch": "Switch {switch}: {off} of {of} telephones are off",
+    "phones-switch-back": "Switch {switch}: its telephones work again",
+    "phones-all": "{off} of {of} telephones of the clinic are off",
+    "phones-all-back": "The clinic's telephones work again",
+    "seen": "Last registered: {seen}",
+    "place": "Where the switch is: {location}",
+    "those": "Who: {phones}",
+    "still": "Still off: {off} of {of}",
+    "do-phone-off": "What to do: look whether its display is lit. If not: the power of port {port} of switch {switch}, "
+    "the cable in socket {socket}. If it is: clinicpbx phones status.",
+    "do-phone-back": "Nothing is to be done.",
+    "do-phones-switch": "What to do: look at this switch's power and its cable to the network; the telephones "
+    "themselves are most likely well.",
+    "do-phones-switch-back": "Those that do not return are told of one by one.",
+    "do-phones-all": "What to do: look at the telephones' network (main switch, voice VLAN) and at the PBX itself; this "
+    "is not one switch.",
+    "do-phones-all-back": "Those that do not return are told of one by one.",
     "when": "When: {when}",
 }
 
@@ -172,8 +211,12 @@ def message(alert: Alert, site: Site) -> tuple[str, str]:
     words = EN if site.get("language") == "en" else RU
     tell = _wan if alert.kind.startswith("wan-") else _TELL[alert.kind]
     title, lines = tell(alert, site, words)
-    lines.append(words["when"].format(when=datetime.fromtimestamp(alert.at).astimezone().strftime("%d.%m.%Y %H:%M:%S")))
+    lines.append(words["when"].format(when=_moment(alert.at)))
     return plain(f"{site.get('clinic', '')}: {title}"), "\n".join(plain(line) for line in lines)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%d.%m.%Y %H:%M:%S")
 
 
 def plain(text: str) -> str:
@@ -279,7 +322,33 @@ def _wan(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[
     return words[alert.kind].format_map(facts), lines
 
 
+def _phone(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
+    ext = str(alert.facts["ext"])
+    person = site["people"].get(ext, {"name": "", "socket": "?", "switch": "?", "port": "?"})
+    lines = _person(ext, site, words)
+    if seen := alert.facts.get("seen"):
+        lines.append(words["seen"].format(seen=_moment(seen)))
+    return words[alert.kind].format(ext=ext, person=person["name"]), [
+        *lines, words[f"do-{alert.kind}"].format(**person)
+    ]  # fmt: skip
+
+
+def _phones(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
+    facts = alert.facts
+    lines = []
+    if location := site.get("switches", {}).get(facts["switch"]):
+        lines.append(words["place"].format(location=location))
+    if alert.kind.endswith("-back"):
+        lines += [words["still"].format(**facts)] if facts["off"] else []
+    else:
+        named = [f"{ext} {site['people'].get(ext, {}).get('name', '')}".strip() for ext in facts["phones"]]
+        named += ["..."] if facts["off"] > len(named) else []
+        lines.append(words["those"].format(phones=", ".join(named)))
+    return words[alert.kind].format(**facts), [*lines, words[f"do-{alert.kind}"]]
+
+
 _TELL = {
     "account": _account, "address": _address, "bans": _bans, "closed": _toll, "full": _toll, "locked": _toll,
-    "test": _test,
+    "test": _test, "phone-off": _phone, "phone-back": _phone,
+    **dict.fromkeys(("phones-switch", "phones-switch-back", "phones-all", "phones-all-back"), _phones),
 }  # fmt: skip

@@ -158,6 +158,13 @@ def test_alert_names_person_socket_and_switch_port(site: dict[str, Any]) -> None
         ("full", {"scope": "person-3111", "what": "", "detail": ""}),
         ("locked", {"scope": "3111", "what": "", "detail": ""}),
         ("test", {}),
+        ("phone-off", {"ext": "2001", "seen": NOW - 900}),
+        ("phone-off", {"ext": "9999", "seen": NOW - 900}),
+        ("phone-back", {"ext": "2001"}),
+        ("phones-switch", {"switch": "sw-1", "off": 12, "of": 20, "phones": ["2001", "2002"]}),
+        ("phones-switch-back", {"switch": "sw-1", "off": 1, "of": 20, "phones": ["2001"]}),
+        ("phones-all", {"switch": "", "off": 20, "of": 20, "phones": ["2001"]}),
+        ("phones-all-back", {"switch": "", "off": 0, "of": 20, "phones": []}),
     ],
 )
 def test_every_alert_has_words_in_both_languages(
@@ -180,7 +187,7 @@ def test_control_characters_of_strangers_reach_nobody(site: dict[str, Any]) -> N
 
 
 def test_rendered_description_holds_no_secret_and_every_person(site: dict[str, Any]) -> None:
-    assert set(site) == {"clinic", "language", "phones", "people", "trunks", "uplinks"}
+    assert set(site) == {"clinic", "language", "phones", "people", "trunks", "uplinks", "switches", "off_minutes"}
     assert set(next(iter(site["people"].values()))) == {"name", "department", "room", "socket", "switch", "port"}
 
 
