@@ -1,8 +1,8 @@
 """Which telephones are off, and whether it is one telephone or its switch. Pure: contacts and a clock in, alerts out.
 
 Asterisk keeps a registration in AstDB as /registrar/contact/<aor>;@<hash> = {"expiration_time": ..., ...} and removes
-it when it has run out (res_pjsip_registrar.c). A telephone is off from then on, and told of when it was off long enough:
-by that time the others of a dead switch have run out too, so they are told of together.
+it when it has run out (res_pjsip_registrar.c). A telephone is off from then on, and told of when it was off long
+enough: by that time the others of a dead switch have run out too, so they are told of together.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ EN = {
     "do-phones-switch": "What to do: look at this switch's power and its cable to the network; the telephones "
     "themselves are most likely well.",
     "do-phones-switch-back": "Those that do not return are told of one by one.",
-    "do-phones-all": "What to do: look at the telephones' network (main switch, voice VLAN) and at the PBX itself; this "
-    "is not one switch.",
+    "do-phones-all": "What to do: look at the telephones' network (main switch, voice VLAN) and at the PBX itself; "
+    "this is not one switch.",
     "do-phones-all-back": "Those that do not return are told of one by one.",
     "when": "When: {when}",
 }
