@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +18,7 @@ from softphone import transfer
 from softphone.behaviour import Behaviour, Rule, choose
 from softphone.call import Call, Headers, identity, target_uri
 from softphone.dialog import ALLOW, USER_AGENT, Dialog, addr_of
-from softphone.digest import Challenge, Credentials, authorize, parse_challenge, strongest
+from softphone.digest import Challenge, Credentials, authorize, parse_challenge, strongest, verify
 from softphone.events import Hub, Json, Trail
 from softphone.media import Clock
 from softphone.message import Message, name_addr, params_of, reply, token
@@ -37,14 +37,19 @@ _SECRET = re.compile(rb"(?im)^((?:proxy-)?authorization:)[^\r\n]*")
 
 class Agent:
     """`server` is `ip` or `ip:port`; with TLS its certificate must be of the `authority`, and audio is SRTP unless
-    said otherwise. `rules` make it an exchange: behaviour by dialled number, else `behaviour`."""
+    said otherwise. `rules` make it an exchange: behaviour by dialled number, else `behaviour`.
+
+    `notified(name, event)` hears of NOTIFYs that no subscription asked for, check-sync among them; with
+    `challenge_notify` only of those whose sender knows the account's password, as Grandstream's telephones ask.
+    """
 
     def __init__(
         self, bind_ip: str, port: int = 5060, *, user: str, password: str = "", server: str = "", name: str = "",
         auth_user: str = "", domain: str = "", display: str = "", expires: int = 300, tone: int | None = None,
         behaviour: Behaviour | None = None, max_calls: int = 0, accept_refer: bool = False, trace: bool = False,
         freqs: tuple[int, ...] = PLAN, t1: float = T1, clock: Clock | None = None, hub: Hub | None = None,
-        transport: str = "udp", authority: str = "", srtp: bool | None = None,
+        transport: str = "udp", authority: str = "", srtp: bool | None = None, user_agent: str = USER_AGENT,
+        challenge_notify: bool = False, notified: Callable[[str, str], None] | None = None,
     ) -> None:  # fmt: skip
         if transport not in ("udp", "tls") or (transport == "tls") != bool(authority):
             raise ValueError("transport: udp, or tls with the authority's certificate (PEM) expected")
@@ -67,6 +72,8 @@ class Agent:
         self.invites: deque[Json] = deque(maxlen=2000)
         self.trace: deque[tuple[float, str, Addr, bytes]] | None = deque(maxlen=60) if trace else None
         self.registration = Registration(self, expires)
+        self.user_agent, self.challenge_notify, self._heard_notify = user_agent, challenge_notify, notified
+        self._nonce = token()
         self.closed = False
         self._numbers = count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -164,7 +171,7 @@ class Agent:
             ("via", new_via(self.sent_by)), ("max-forwards", "70"),
             ("from", f"{sender or name_addr(self.identity, self.display)};tag={tag or token()}"),
             ("to", f"<{to or uri}>"), ("call-id", call_id or token()), ("cseq", f"{cseq} {method}"),
-            ("user-agent", USER_AGENT),
+            ("user-agent", self.user_agent),
         ]  # fmt: skip
         return message
 
@@ -317,10 +324,8 @@ class Agent:
         elif method == "INVITE":
             self._on_invite(message, source, server)
         elif method == "NOTIFY":
-            if not self._notified(message, server):  # unsolicited: message waiting, check-sync
-                self.trail.add("notify", kind=message.get("event"), body=message.body[:200].decode("utf-8", "replace"))
-                server.respond(reply(message, 200, token()))
-                self.hub.notify()
+            if not self._notified(message, server):
+                self._unsolicited(message, server)
         elif method in ("OPTIONS", "MESSAGE", "INFO"):
             if method == "MESSAGE":
                 self.trail.add("message", text=message.body[:500].decode("utf-8", "replace"))
@@ -336,6 +341,20 @@ class Agent:
                 subscription.on_notify(message, server)
                 return True
         return False
+
+    def _unsolicited(self, message: Message, server: ServerTransaction) -> None:
+        """Message waiting, check-sync, resync: of no subscription of ours."""
+        answer = message.get("authorization")
+        proven = f'nonce="{self._nonce}"' in answer and verify(answer, self.credentials.password, "NOTIFY")
+        if self.challenge_notify and not proven:
+            realm = f'Digest realm="{self.user}", nonce="{self._nonce}", algorithm=MD5, qop="auth"'
+            server.respond(reply(message, 401, token(), [("www-authenticate", realm)]))
+            return
+        self.trail.add("notify", kind=message.get("event"), body=message.body[:200].decode("utf-8", "replace"))
+        server.respond(reply(message, 200, token()))
+        if self._heard_notify:
+            self._heard_notify(self.name, message.get("event"))
+        self.hub.notify()
 
     def on_refer(self, call: Call, message: Message, server: ServerTransaction) -> None:
         transfer.on_refer(self, call, message, server)

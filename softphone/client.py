@@ -116,12 +116,20 @@ class Pool:
 
     def add_agent(self, bind_ip: str, port: int = 5060, **options: Any) -> str:
         """Options: user, password, server ("ip" or "ip:port"), name, auth_user, domain, display, expires, tone,
-        behaviour, max_calls, accept_refer, trace, freqs, t1. The agent's name."""
+        behaviour, max_calls, accept_refer, trace, freqs, t1, user_agent, challenge_notify. The agent's name."""
         return str(self.request("add_agent", bind_ip=bind_ip, port=port, **options)["agent"])
 
     def add_agents(self, agents: list[Json]) -> int:
         """Many at once, each a dictionary of add_agent's arguments; all or none."""
         return int(self.request("add_agents", agents=agents, wait=30)["added"])
+
+    def replace_agent(self, bind_ip: str, port: int = 5060, **options: Any) -> str:
+        """As add_agent, in the place of the agent of the same name, if there is one, and with its behaviour."""
+        return str(self.request("replace_agent", bind_ip=bind_ip, port=port, **options)["agent"])
+
+    def wait_notify(self, since: int = 0, *, timeout: float = 25.0) -> Json:
+        """{"last", "notices": [{"number", "agent", "event", "at"}]} after number `since`, as soon as there are any."""
+        return dict(self.request("wait_notify", since=since, timeout=timeout, wait=timeout))
 
     def add_exchange(self, bind_ip: str, port: int = 5060, *, name: str = "pstn", **options: Any) -> str:
         """`rules=[[pattern, behaviour], ...]`; other options as add_agent."""

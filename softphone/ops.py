@@ -8,6 +8,7 @@ The file is over the usual size because it is the pool's whole vocabulary, and i
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Operations:
         self.agents: dict[str, Agent] = {}
         self.started = time.time()
         self.stopping = asyncio.Event()
+        self.notified: deque[Json] = deque(maxlen=5000)
+        self._notices = 0
 
     def _agent(self, name: str) -> Agent:
         if name not in self.agents:
@@ -61,7 +64,7 @@ class Operations:
         if "freqs" in options:
             options["freqs"] = tuple(options["freqs"])
         try:
-            agent = kind(**options, hub=self.hub, clock=self.clock)
+            agent = kind(**options, hub=self.hub, clock=self.clock, notified=self._on_notify)
         except TypeError as error:
             raise OpError(f"agent: {error}") from None
         if agent.name in self.agents or "/" in agent.name:
@@ -95,6 +98,32 @@ class Operations:
         name = await self._add(Exchange, options)
         self.agents[name].rules = rules
         return {"agent": name}
+
+    async def op_replace_agent(self, **options: Any) -> Json:
+        """In the place of the agent of the same name, if any, with its behaviour. -> {"agent": name}
+
+        Its calls end without a BYE. When the new one cannot be added the old one is gone all the same.
+        """
+        name = str(options.get("name") or options.get("user"))
+        old = self.agents.pop(name, None)
+        if old:
+            old.close()
+        done = await self.op_add_agent(**options)
+        if old and "behaviour" not in options:
+            self.agents[name].behaviour = old.behaviour
+        return done
+
+    def _on_notify(self, agent: str, event: str) -> None:
+        self._notices += 1
+        self.notified.append({"number": self._notices, "agent": agent, "event": event, "at": time.time()})
+
+    async def op_wait_notify(self, since: int = 0, timeout: float = 25.0) -> Json:
+        """NOTIFYs of no subscription (check-sync, message waiting) after number `since`, as soon as there are any.
+
+        -> {"last": the number to ask with next, "notices": [{"number", "agent", "event", "at" epoch s}]}
+        """
+        await self.hub.until(lambda: self._notices > since, timeout)
+        return {"last": self._notices, "notices": [item for item in self.notified if item["number"] > since]}
 
     async def op_remove(self, agents: list[str] | None = None, unregister: bool = False) -> Json:
         """-> {"removed": n}; calls end without a BYE unless hung up before."""

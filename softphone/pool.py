@@ -27,7 +27,7 @@ LINE_LIMIT = 16 * 1024 * 1024
 class Server:
     """Reads requests, runs operations, writes replies. Nothing a client sends can end it but `shutdown`."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: object) -> None:
         self.operations = operations
         self._running: set[asyncio.Task[None]] = set()
 
@@ -69,8 +69,15 @@ class Server:
 
 
 async def serve(path: Path, leash: bool = False) -> None:
-    """Listen until `shutdown`, SIGTERM or SIGINT; on a leash also until standard input ends."""
+    """A pool until `shutdown`, SIGTERM or SIGINT; on a leash also until standard input ends."""
     operations = Operations()
+    await listen(path, operations, operations.stopping, leash)
+    for agent in list(operations.agents.values()):
+        agent.close()
+
+
+async def listen(path: Path, operations: object, stopping: asyncio.Event, leash: bool = False) -> None:
+    """Serve the `op_` methods of any object at a socket until it is `stopping` or the process is told to end."""
     server = Server(operations)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -81,14 +88,12 @@ async def serve(path: Path, leash: bool = False) -> None:
         os.umask(before)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operations.stopping.set)
+        loop.add_signal_handler(number, stopping.set)
     if leash:
-        loop.add_reader(0, lambda: None if os.read(0, 64) else operations.stopping.set())
+        loop.add_reader(0, lambda: None if os.read(0, 64) else stopping.set())
     log.info("ready")
-    await operations.stopping.wait()
+    await stopping.wait()
     await asyncio.sleep(0.2)  # let the last BYEs and the reply out
-    for agent in list(operations.agents.values()):
-        agent.close()
     listener.close()
     path.unlink(missing_ok=True)
     log.info("stopped")
