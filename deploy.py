@@ -12,6 +12,7 @@ from tasks import (
     hardening,
     ledger,
     network,
+    provisioning,
     recordings,
     vm,
     wan,
@@ -30,6 +31,7 @@ recordings.recordings(night.clinic)
 asterisk.asterisk(night.generation)
 fail2ban.fail2ban(night.clinic)
 ledger.ledger()
+provisioning.provisioning(night.telephones)
 wan.wan(night.clinic, night.secrets)
 guard.guard(night.clinic, night.secrets)
 hardening.effective()

@@ -111,7 +111,7 @@ def run(
     state.cwd = str(ROOT)
     progress = _Progress(tell, {})
     # The values are made before the first connection: bad input stops the deploy while nothing is contacted.
-    _ = night.generation.digest
+    _ = night.generation.digest, night.telephones.index
     try:
         with ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
             state.set_stage(StateStage.Connect)

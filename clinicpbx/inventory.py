@@ -17,12 +17,13 @@ import paramiko
 from clinic import secrets as names
 from clinic import vm
 from clinic.model import Clinic
-from clinicpbx import connection, descriptions, disk_image
+from clinicpbx import connection, descriptions, disk_image, provisioning
 from clinicpbx.bundle import Bundle
 from clinicpbx.bundle import ensure as ensure_bundle
 from clinicpbx.errors import ClinicError
 from clinicpbx.generation import Generation, build
 from clinicpbx.hypervisor import Hypervisor
+from clinicpbx.provisioning import Provisioning
 from clinicpbx.secrets import Store, public_key
 from clinicpbx.site import Site
 
@@ -50,6 +51,10 @@ class Night:
     @cached_property
     def hypervisor(self) -> Hypervisor:
         return Hypervisor(self.site.api(self.clinic, self.secrets), self.clinic.hypervisor.node)
+
+    @cached_property
+    def telephones(self) -> Provisioning:
+        return provisioning.build(self.clinic, self.secrets, self.site.clinic_dir)
 
     @property
     def ssh_key(self) -> str:

@@ -20,6 +20,8 @@ from clinicpbx.generation import masked
 
 HOME = "/var/lib/clinicpbx"
 SHOWN = 1 << 16
+LISTED = 20
+"""Files of a folder that a dry run names."""
 preview: list[str] = []
 """Diffs of a dry run, in order; the CLI prints them."""
 
@@ -38,6 +40,35 @@ for p in json.loads(sys.argv[1]):
     o=pwd.getpwuid(s.st_uid).pw_name+':'+grp.getgrgid(s.st_gid).gr_name
     out[p]=[hashlib.sha256(d).hexdigest(),oct(s.st_mode&0o7777)[2:],o,t]
 json.dump(out,sys.stdout)
+"""
+# What a folder holds, without its contents: they may be many and secret.
+_BELOW = """
+import grp,hashlib,json,os,pwd,sys
+out={}
+for at,folders,files in os.walk(sys.argv[1]):
+    for n in files:
+        p=os.path.join(at,n); s=os.lstat(p)
+        o=pwd.getpwuid(s.st_uid).pw_name+':'+grp.getgrgid(s.st_gid).gr_name
+        out[os.path.relpath(p,sys.argv[1])]=[hashlib.sha256(open(p,'rb').read()).hexdigest(),oct(s.st_mode&0o7777)[2:],o]
+json.dump(out,sys.stdout)
+"""
+# Each file takes its place by a rename, so that who reads at that moment reads the old one or the new one.
+_PLACE = """
+import json,os,shutil,sys
+new,home,mode,owner=sys.argv[1:5]; user,_,group=owner.partition(':')
+def folder(p):
+    os.makedirs(p,exist_ok=True); os.chmod(p,int(mode,8)); shutil.chown(p,user,group)
+folder(home)
+for at,_,files in os.walk(new):
+    to=os.path.normpath(os.path.join(home,os.path.relpath(at,new)))
+    if files: folder(to)
+    for n in files:
+        if os.path.join(at,n)!=os.path.join(new,'.gone'): os.replace(os.path.join(at,n),os.path.join(to,n))
+for n in json.load(open(os.path.join(new,'.gone'))):
+    try: os.remove(os.path.join(home,n))
+    except FileNotFoundError: pass
+for at,_,_ in os.walk(home,topdown=False):
+    if at!=home and not os.listdir(at): os.rmdir(at)
 """
 
 
@@ -68,6 +99,45 @@ class Found(FactBase[dict[str, list[str]]]):
 
     def process(self, output: list[str]) -> dict[str, list[str]]:
         return dict(json.loads("\n".join(output)))
+
+
+class Below(FactBase[dict[str, list[str]]]):
+    """Relative path to [SHA-256, mode, owner:group] of every file below a folder."""
+
+    default = dict
+
+    def command(self, folder: str) -> StringCommand:
+        return StringCommand("python3", "-c", QuoteString(_BELOW), QuoteString(folder))
+
+    def process(self, output: list[str]) -> dict[str, list[str]]:
+        return dict(json.loads("\n".join(output) or "{}"))
+
+
+@operation()
+def folder(path: str, wanted: Mapping[str, bytes], owner: str) -> Generator[FunctionCommand, None, None]:
+    """Make the folder hold exactly these files, for `owner` (user:group) alone: 640, folders 750. Nothing is shown.
+
+    For many files: they are compared by one fact and sent as one stream, each takes its place by a rename, and what is
+    not wanted any more is removed.
+    """
+    made = {name: File(data, "640", owner, hidden=True) for name, data in wanted.items()}
+    found = host.get_fact(Below, path)
+    changed = {name: file for name, file in made.items() if found.get(name) != file.mark}
+    gone = sorted(found.keys() - made.keys())
+    if not changed and not gone:
+        host.noop("all files are as wanted")
+        return
+    names = [*changed, *(f"{name} (removed)" for name in gone)]
+    preview.extend(f"--- {path}/{name}: its contents are secret" for name in names[:LISTED])
+    if len(names) > LISTED:
+        preview.append(f"--- {path}: {len(names) - LISTED} files more")
+    stream_of = {**changed, ".gone": File(json.dumps(gone).encode(), "600")}
+    command = (
+        f"umask 077; mkdir -p {HOME} && NEW=$(mktemp -d {HOME}/new-XXXXXX) && trap 'rm -rf \"$NEW\"' EXIT && "
+        f'tar --extract --directory="$NEW" --same-owner --preserve-permissions && '
+        f'python3 -c {shlex.quote(_PLACE)} "$NEW" {shlex.quote(path)} 750 {shlex.quote(owner)}'
+    )
+    yield FunctionCommand(_send, (pack(stream_of), command), {})
 
 
 @operation()

@@ -23,7 +23,11 @@ one address (two requests each, and as many answers while they ring): 1500 at on
 """
 TLS_RATE, TLS_BURST = 100, 1000  # new TLS connections a second; a telephone has one
 PING_RATE, PING_BURST = 50, 100
+HTTPS_TOGETHER = 24
+"""Open connections of one address to provisioning. A telephone has one or two; who opens many and says nothing slowly
+is seen by no limit of nginx's, which counts requests."""
 ELSEWHERE = "an answer leaves by another card"
+QUARANTINED = '"a telephone that nobody knows"'
 KNOCKS = 16384  # strangers remembered at most, of each family
 
 
@@ -40,6 +44,8 @@ def firewall(clinic: Clinic) -> str:
     sip = f"ip saddr limit rate over {SIP_RATE}/second burst {SIP_BURST} packets"
     tls = f"ip saddr limit rate over {TLS_RATE}/second burst {TLS_BURST} packets"
     knocked = f"{{ 22, {SIP}, {SIPS} }}"
+    quarantine = clinic.provisioning.quarantine
+    https = "ct state new add @https { ip saddr ct count over " + str(HTTPS_TOGETHER) + " }"
     return f"""\
 #!/usr/sbin/nft -f
 # Rendered by the deploy: clinic/rendering/firewall.py. Other tables (bans, verification) are not ours and stay.
@@ -54,13 +60,14 @@ table inet {TABLE} {{
     {_networks("sip_peers", [IPv4Network("127.0.0.0/8"), voice.cidr, *providers])}
     {_dynamic("telephones", "ipv4_addr", "1m", 4096)}
     {_dynamic("tls", "ipv4_addr", "1m", 4096)}
+    set https {{ type ipv4_addr; size 4096; flags dynamic; }}
     # Strangers who knocked at SIP or SSH: evidence for people, never asked by a rule.
     {_dynamic("knocks", "ipv4_addr", "1d", KNOCKS, "counter")}
     {_dynamic("knocks6", "ipv6_addr", "1d", KNOCKS, "counter")}
 
     chain input {{
         type filter hook input priority filter; policy drop;
-        iifname "lo" accept
+        iifname "lo" accept{_asks_for_an_address(clinic)}
         ct state invalid counter drop
         # What we asked is answered where we asked it: the watchdog asks by the card, whatever the routes say meanwhile.
         meta nfproto ipv4 ct direction original fib saddr . iif oif missing counter drop comment "{ELSEWHERE}"
@@ -80,9 +87,11 @@ table inet {TABLE} {{
         counter comment "dropped"
     }}
     chain voice {{
+        tcp dport 443 {https} counter drop comment "HTTPS flood"
+        tcp dport 443 accept comment "provisioning"{_dhcp_of_known(clinic)}
+        {f"ip saddr {quarantine} counter drop comment {QUARANTINED}" if quarantine else "# no quarantine"}
         udp dport {{ {SIP}, {RTP} }} accept
         tcp dport {SIPS} accept
-        tcp dport {{ 80, 443 }} accept comment "provisioning"
         udp dport 123 accept
     }}
     chain management {{
@@ -114,6 +123,21 @@ table inet {TABLE} {{
     }}
 }}
 """
+
+
+def _asks_for_an_address(clinic: Clinic) -> str:
+    """Kea reads and writes raw packets, which no rule sees: these are the kernel's copies of them.
+
+    Let in, they end at Kea's own deaf socket. Else the telephones' rush after a power cut would look like an attack.
+    """
+    if not clinic.provisioning.dhcp:
+        return ""
+    asking = f"ip saddr {{ 0.0.0.0, {clinic.networks.voice.cidr} }} ip daddr 255.255.255.255"
+    return f'\n        {asking} udp sport 68 udp dport 67 accept comment "DHCP"'
+
+
+def _dhcp_of_known(clinic: Clinic) -> str:
+    return '\n        udp sport 68 udp dport 67 accept comment "DHCP"' if clinic.provisioning.dhcp else ""
 
 
 def _elements(networks: Iterable[IPv4Network]) -> str:
