@@ -137,6 +137,8 @@ class _Salvage:
             return loc
         if len(loc) >= 4 and loc[0] == "trunks" and loc[2] == "dids":
             return loc[:4]
+        if len(loc) >= 4 and loc[:2] == ("provisioning", "keys"):
+            return loc[:4]
         if len(loc) >= 2 and loc[0] in COLLECTIONS:
             return loc[:2]
         parent = self._at(loc[:-1])

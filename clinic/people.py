@@ -52,16 +52,16 @@ class Key(Frozen):
     kind: KeyKind
     value: str = Field("", max_length=32)
     of: Several | None = Field(None, description="A key for each of these, in place of `value`")
+    first: Annotated[int, Field(ge=1, le=200)] | None = Field(None, description="Only so many of them")
     label: str = Field("", max_length=32, description="On the display; by default the name of what the key is for")
 
     @field_validator("value")
     @classmethod
     def _one_spelling(cls, value: str, info: ValidationInfo) -> str:
-        """A speed dial longer than any extension is a public number; codes hold a `*`."""
+        """A number to dial that is longer than any extension is a public one; codes hold a `*`."""
         outside = value.startswith("+") or sum(c.isdigit() for c in value) > 6
-        return (
-            existing(value, info) if info.data.get("kind") == "speed-dial" and outside and "*" not in value else value
-        )
+        dials = info.data.get("kind") in ("speed-dial", "transfer")
+        return existing(value, info) if dials and outside and "*" not in value else value
 
 
 class Phone(Frozen):

@@ -6,7 +6,20 @@ from collections.abc import Callable, Iterator
 
 from clinic.mistakes import Finding
 from clinic.model import Clinic
-from clinic.rules import calls, groups, hours, machine, networks, numbering, people, phones, toll, trunks
+from clinic.rules import (
+    calls,
+    groups,
+    hours,
+    keys,
+    machine,
+    networks,
+    numbering,
+    people,
+    phones,
+    provisioning,
+    toll,
+    trunks,
+)
 
 Rule = Callable[[Clinic], Iterator[Finding]]
 
@@ -15,6 +28,8 @@ RULES: tuple[Rule, ...] = (
     *people.RULES,
     *groups.RULES,
     *phones.RULES,
+    *keys.RULES,
+    *provisioning.RULES,
     *networks.RULES,
     *trunks.RULES,
     *toll.RULES,

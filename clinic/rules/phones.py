@@ -1,13 +1,11 @@
-"""Phones: their MACs, cables, models, consoles and keys."""
+"""Phones: their MACs, cables, models and consoles."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from clinic.mistakes import Finding
 from clinic.model import Clinic
-from clinic.people import Key, Role
 from clinic.phones import MODELS
 from clinic.rules.common import repeated, unknown
 
@@ -78,56 +76,6 @@ def consoles_fit(clinic: Clinic) -> Iterator[Finding]:
             )
 
 
-def keys_fit(clinic: Clinic) -> Iterator[Finding]:
-    """A phone keeps one line key for its own account even when the description names none."""
-    for i, person in enumerate(clinic.people):
-        model = MODELS.get(person.phone.model)
-        if model is None or not person.phone.keys:
-            continue
-        path = ("people", i, "phone", "keys")
-        lines = max(1, sum(key.kind == "line" for key in person.phone.keys))
-        others = sum(key.kind != "line" for key in person.phone.keys)
-        consoles = min(person.phone.consoles, model.max_consoles)
-        room = model.room_for_keys(lines, consoles)
-        if lines > model.line_keys:
-            yield Finding(
-                path,
-                f"{lines} line keys",
-                f"a {model.name} has {model.line_keys} line keys",
-                "Remove lines or choose a larger model",
-            )
-        elif others > room:
-            yield Finding(
-                path,
-                f"{others} keys",
-                f"a {model.name} with {consoles} consoles has room for {room} keys beside {lines} line(s)",
-                "Remove keys, add a console or choose a larger model",
-            )
-
-
-def keys_make_sense(clinic: Clinic) -> Iterator[Finding]:
-    for i, person in enumerate(clinic.people):
-        for j, key in enumerate(person.phone.keys):
-            for rule, remedy, absent in _wrong(clinic, key, person.role):
-                yield Finding(("people", i, "phone", "keys", j), key.value or key.kind, rule, remedy, absent)
-
-
-def _wrong(clinic: Clinic, key: Key, role: Role) -> Iterator[tuple[str, str, str]]:
-    parking = clinic.numbering.parking
-    place = key.value in parking and int(key.value) != parking.first
-    if key.kind == "blf" and key.value not in clinic.by_ext and not place:
-        yield "a busy lamp watches a person or a parking place", "Write an existing extension", "people"
-    if key.kind == "speed-dial" and not re.fullmatch(r"[+*0-9]{2,20}", key.value):
-        yield "a speed dial is a number", "Write digits, as 5000", ""
-    if key.kind == "park" and key.value not in ("", str(parking.first)):
-        yield f"calls are parked at {parking.first}", f"Write {parking.first}", ""
-    if key.kind in ("queue-login", "queue-pause") and role not in (Role.OPERATOR, Role.SUPERVISOR):
-        yield "only operators and supervisors log in to the queue", "Remove the key or change the role", ""
-    if key.kind == "queue-pause" and key.value not in ("", *clinic.call_centre.pause_reasons):
-        reasons = ", ".join(clinic.call_centre.pause_reasons)
-        yield "no such pause reason", f"Use one of `call_centre.pause_reasons`: {reasons}", ""
-
-
 RULES = (
     duplicate_macs,
     duplicate_sockets,
@@ -135,6 +83,4 @@ RULES = (
     known_switches,
     known_models,
     consoles_fit,
-    keys_fit,
-    keys_make_sense,
 )

@@ -4,7 +4,7 @@
 `phonebooks(clinic)` the directory that each department sees.
 """
 
-from clinic.rendering.phones.fleet import PhoneFiles, phones, shared
-from clinic.rendering.phones.phonebook import phonebooks
-
-__all__ = ["PhoneFiles", "phonebooks", "phones", "shared"]
+from clinic.rendering.phones.fleet import PhoneFiles as PhoneFiles
+from clinic.rendering.phones.fleet import phones as phones
+from clinic.rendering.phones.fleet import shared as shared
+from clinic.rendering.phones.phonebook import phonebooks as phonebooks
