@@ -26,6 +26,7 @@ from typing import Any
 from services.ledger.notify import notify
 
 from . import core, words
+from .doors import Doors
 from .files import Database, Follower
 from .phones import Phones, contacts
 from .send import Sender, targets
@@ -34,6 +35,7 @@ from .store import Store
 SITE, ALERTS = Path("/etc/clinicpbx/guard.json"), Path("/etc/clinicpbx/alerts.json")
 LOG, BANS = Path("/var/log/asterisk/security.log"), Path("/var/log/clinic-bans/bans.log")
 WAN = Path("/var/log/clinic-wan/events.log")
+PROVISIONING = Path("/var/log/clinic-provisioning/events.log")
 ASTDB, STATE = Path("/var/lib/asterisk/astdb.sqlite3"), Path("/var/lib/clinic-guard/guard.sqlite3")
 CONTROL = Path("/run/clinic-guard/control")
 PAUSE, DATABASE_EVERY, TOLD, KEPT = 0.25, 2.0, 10.0, 60.0
@@ -51,6 +53,8 @@ class Guard:
         self.log, self.bans_log, self.database = Follower(LOG), Follower(BANS), Database(ASTDB)
         self.wan_log = Follower(WAN)
         self.wan_log.load(memory.get("wan_log"))
+        self.doors_log, self.doors = Follower(PROVISIONING), Doors(**memory.get("doors", {}))
+        self.doors_log.load(memory.get("doors_log"))
         self.log.load(memory.get("log"))
         self.bans_log.load(memory.get("bans_log"))
         self.failures = core.Failures.load(memory.get("failures", {}))
@@ -101,6 +105,9 @@ class Guard:
         if lines := self._lines(self.wan_log):
             alerts += [alert for line in lines if (alert := core.uplink(line))]
             memory |= {"wan_log": self.wan_log.dump()}
+        if lines := self._lines(self.doors_log):
+            alerts += [alert for line in lines if (alert := self.doors.add(line))]
+            memory |= {"doors_log": self.doors_log.dump(), "doors": self.doors.dump()}
         if due := self.bans.due(time.time()):
             alerts.append(due)
             memory["bans"] = self.bans.dump()

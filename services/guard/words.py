@@ -107,6 +107,26 @@ RU = {
     "do-phones-all": "Что делать: проверить сеть телефонов (главный коммутатор, голосовой VLAN) и саму АТС; это не "
     "один коммутатор.",
     "do-phones-all-back": "О тех, кто не вернётся, сообщим отдельно.",
+    "provisioning": "Телефону отказано в настройке: {ext} {person}",
+    "provisioning-stranger": "Чужое устройство с данными телефона {ext} {person}",
+    "provisioning-at": "Адрес: {address}",
+    "provisioning-of": "Чьи данные: {name}, доб. {ext}",
+    "why-address": "Что случилось: верные данные этого телефона предъявлены с другого адреса.",
+    "why-agent": "Что случилось: устройство называет другой MAC-адрес, чем у этого телефона.",
+    "why-other": "Что случилось: телефон просил настройку другого телефона.",
+    "why-enumeration": "Что случилось: с адреса телефона перебирают чужие MAC-адреса.",
+    "why-path": "Что случилось: с адреса телефона просят файлы за пределами настроек.",
+    "why-closed": "Что случилось: телефон пришёл как новый, а настройку он уже получал.",
+    "why-password": "Что случилось: неверное имя или пароль для настройки.",
+    "why-token": "Что случилось: неизвестный ключ первой настройки.",
+    "why-method": "Что случилось: запрос, которого телефоны не делают.",
+    "why-other-word": "Что случилось: {what}.",
+    "do-provisioning-closed": "Что делать: если телефон сбросили к заводским настройкам, clinicpbx phones open {ext}. "
+    "Если нет, на порту {port} коммутатора {switch} чужое устройство с его MAC-адресом: отключите порт.",
+    "do-provisioning-own": "Что делать: посмотреть, что включено в розетку {socket}. Если не этот телефон, отключите "
+    "порт {port} коммутатора {switch}; если телефон исправен, clinicpbx phones push --ext {ext}.",
+    "do-provisioning-stolen": "Что делать: найти это устройство; данные телефона стали известны чужим. Замените их: "
+    "clinicpbx secrets renew provisioning/{ext}, затем clinicpbx phones push --ext {ext}.",
     "when": "Когда: {when}",
 }
 EN = {
@@ -202,6 +222,26 @@ EN = {
     "do-phones-all": "What to do: look at the telephones' network (main switch, voice VLAN) and at the PBX itself; "
     "this is not one switch.",
     "do-phones-all-back": "Those that do not return are told of one by one.",
+    "provisioning": "A telephone was refused its configuration: {ext} {person}",
+    "provisioning-stranger": "A strange device has the credentials of telephone {ext} {person}",
+    "provisioning-at": "Address: {address}",
+    "provisioning-of": "Whose credentials: {name}, ext. {ext}",
+    "why-address": "What happened: this telephone's right credentials came from another address.",
+    "why-agent": "What happened: the device names another MAC address than this telephone's.",
+    "why-other": "What happened: the telephone asked for another telephone's configuration.",
+    "why-enumeration": "What happened: from a telephone's address somebody tries other MAC addresses.",
+    "why-path": "What happened: from a telephone's address somebody asks for files that are no configuration.",
+    "why-closed": "What happened: the telephone came as a new one, but it has had its configuration already.",
+    "why-password": "What happened: a wrong name or password for its configuration.",
+    "why-token": "What happened: an unknown key of the first configuration.",
+    "why-method": "What happened: a request that no telephone makes.",
+    "why-other-word": "What happened: {what}.",
+    "do-provisioning-closed": "What to do: if the telephone was reset to its factory settings, clinicpbx phones open "
+    "{ext}. If not, port {port} of switch {switch} has a strange device with its MAC address: shut the port.",
+    "do-provisioning-own": "What to do: look at what is plugged into socket {socket}. If not this telephone, shut "
+    "port {port} of switch {switch}; if the telephone is well, clinicpbx phones push --ext {ext}.",
+    "do-provisioning-stolen": "What to do: find that device; strangers know this telephone's credentials. Renew them: "
+    "clinicpbx secrets renew provisioning/{ext}, then clinicpbx phones push --ext {ext}.",
     "when": "When: {when}",
 }
 
@@ -347,8 +387,22 @@ def _phones(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, li
     return words[alert.kind].format(**facts), [*lines, words[f"do-{alert.kind}"]]
 
 
+def _provisioning(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
+    """`ext` is whose telephone has that address, `of` whose credentials came from it; one of them may be empty."""
+    ext, of, what, address = (str(alert.facts[key]) for key in ("ext", "of", "what", "address"))
+    who = ext or of
+    facts = {"name": "", "socket": "?", "switch": "?", "port": "?", **site["people"].get(who, {}), "ext": who}
+    lines = [*_person(who, site, words), words["provisioning-at"].format(address=address)]
+    if ext and of not in ("", ext):
+        lines.append(words["provisioning-of"].format(ext=of, name=site["people"].get(of, {}).get("name", "?")))
+    lines.append(words.get(f"why-{what}", words["why-other-word"]).format(what=what))
+    do = "stolen" if not ext else "closed" if what == "closed" else "own"
+    title = words["provisioning" if ext else "provisioning-stranger"].format(ext=who, person=facts["name"])
+    return title, [*lines, words[f"do-provisioning-{do}"].format(**facts)]
+
+
 _TELL = {
     "account": _account, "address": _address, "bans": _bans, "closed": _toll, "full": _toll, "locked": _toll,
-    "test": _test, "phone-off": _phone, "phone-back": _phone,
+    "test": _test, "phone-off": _phone, "phone-back": _phone, "provisioning": _provisioning,
     **dict.fromkeys(("phones-switch", "phones-switch-back", "phones-all", "phones-all-back"), _phones),
 }  # fmt: skip
