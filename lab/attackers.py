@@ -64,11 +64,17 @@ class Attacker:
 
 @contextlib.contextmanager
 def attacker(lab: int, name: str, address: IPv4Interface, target: str, bridge: str = "") -> Iterator[Attacker]:
-    """A host with this address on a bridge of the hypervisor, or on the internet when there is no bridge."""
+    """A host with this address on a bridge of the hypervisor, or on the internet when there is no bridge.
+
+    An address of the telephones' range is the attacker's alone meanwhile: their namespace has all of them otherwise.
+    """
     space, spaces = namespace(lab, f"atk-{name}"), state.load(lab)["namespaces"]
     far = spaces["hv"] if bridge else spaces["net"]
     inside = f"atk-{name}"[:15]
     _remove(space, far, inside)
+    taken = ["unicast", f"{address.ip}/32", "dev", "eth0", "table", "local"]
+    if bridge:
+        netns.run(["ip", "route", "replace", *taken], namespace=spaces["phones"])
     netns.run(["ip", "netns", "add", space])
     try:
         netns.run(["ip", "link", "add", inside, "netns", far, "type", "veth", "peer", "name", "eth0", "netns", space])
@@ -83,6 +89,8 @@ def attacker(lab: int, name: str, address: IPv4Interface, target: str, bridge: s
         yield Attacker(name, space, str(address.ip), target)
     finally:
         _remove(space, far, inside)
+        with contextlib.suppress(netns.CommandError):
+            netns.run(["ip", "route", "del", *taken], namespace=spaces["phones"])
 
 
 def _remove(space: str, far: str, inside: str) -> None:

@@ -84,12 +84,12 @@ def _register(lab: int, clinic: Clinic, caller: str) -> None:
     with phones.pool(lab) as inside:
         known = inside.registrations()
     if caller.startswith(PSTN):
-        missing = [name for name, found in known.items() if found["state"] != "registered"]
-        everyone = len(missing) > len(known) // 2
+        there = [name for name, found in known.items() if found["state"] == "registered"]
+        everyone = len(there) < len(clinic.people) // 2
     else:
         if caller not in clinic.by_ext:
             raise ClinicError(f"Nobody has the extension {caller}.", remedy="clinicpbx show CLINIC --what people")
-        everyone = known[caller]["state"] != "registered"
+        everyone = known.get(caller, {}).get("state") != "registered"
     if everyone:
         phones.register(lab)
 

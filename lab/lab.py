@@ -87,7 +87,6 @@ def up(
             "namespaces": wanted.namespaces,
             "routers": {uplink.name: wanted.ns(topology.router(uplink.name)) for uplink in plan.uplinks},
             "engineer": str(wanted.engineer),
-            "phone_addresses": [str(address) for address in wanted.phones],
             "started": int(time.time()),
         }
     )

@@ -1,76 +1,74 @@
-"""The clinic's telephones: one agent per person, each with an address of its own on the voice network.
+"""The clinic's telephones: a handset per person, which finds its own address, file, account and password.
 
-Passwords travel through the pool's socket (mode 0600) only. Once registered, an agent keeps itself registered and
-tries again by itself after the PBX was away, as a real telephone does.
+The lab gives them electricity, and no secret: as at the clinic, everything comes by DHCP and HTTPS (`lab.handset`).
+An account becomes an agent of the softphone pool under its extension. It keeps itself registered and tries again by
+itself after the PBX was away, as a real telephone does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-from clinic.accounts import SIP, SIPS, account
+from clinic.leases import addresses, mac12
 from clinic.model import Clinic
-from clinic.secrets import TLS_CA
 from clinicpbx.errors import ClinicError
 from lab import state
 from lab.components import Context
-from lab.pools import Agents, Daemon
+from lab.handset.client import HandsetDaemon, Handsets
+from lab.pools import Daemon
 from softphone.client import Pool, PoolError
 
 KNOCK_SECONDS = 1.0  # one REGISTER and its first repetition
 CONCURRENCY = 60
-
-
-def agents(clinic: Clinic, addresses: list[str], secrets: Mapping[str, str]) -> Agents:
-    """What the pool is loaded with; person i has address i. ClinicError for a person without password or address."""
-    if len(clinic.people) > len(addresses):
-        raise ClinicError(
-            f"{len(clinic.people)} people have phones, but the voice network has {len(addresses)} addresses for them",
-            remedy="widen networks.voice.phones_from and phones_to",
-        )
-    without = [person.ext for person in clinic.people if not secrets.get(f"sip/{person.ext}")]
-    if without:
-        raise ClinicError(
-            f"no SIP password for {', '.join(without[:5])}{' ...' if len(without) > 5 else ''}",
-            remedy="clinicpbx check creates what is missing",
-        )
-    if TLS_CA not in secrets:
-        raise ClinicError("there is no authority for telephones", remedy="clinicpbx check creates what is missing")
-    return [
-        {
-            "name": person.ext, "bind_ip": address, "port": SIPS if clinic.encrypts(person) else SIP,
-            **account(clinic, person, secrets),
-        }
-        for person, address in zip(clinic.people, addresses, strict=False)
-    ]  # fmt: skip
+SPARE = 16
+"""Addresses of the telephones' range that visitors and attackers may have: the highest that no lease has."""
 
 
 class PhonesComponent:
-    """The pool `phones`, loaded with the clinic's people."""
+    """The pool `phones`, and the handsets of the clinic's people."""
 
     name = "phones"
 
     def start(self, context: Context) -> dict[str, Any]:
-        """Load the pool; a pool that has just these phones is left alone, so their calls go on."""
-        if context.clinic is None or not context.secrets:
+        """All of them plugged in; a telephone that is there already is left alone, so its calls go on."""
+        if context.clinic is None:
             return {}
-        daemon = Daemon(context.lab, self.name)
-        wanted = agents(context.clinic, [str(a) for a in context.topology.phones], context.secrets)
+        pool, daemon = Daemon(context.lab, self.name), HandsetDaemon(context.lab)
+        fresh = pool.start()
         daemon.start()
-        if not daemon.is_loaded(wanted):
-            with daemon.client() as pool:
-                pool.remove()
-                pool.add_agents(wanted)
-            daemon.set_loaded(wanted)
-        return {"phones_socket": str(daemon.socket)}
+        wanted = telephones(context.clinic)
+        with daemon.handsets() as handsets:
+            if fresh:  # agents of a pool that died are gone, and the handsets do not know
+                handsets.set([])
+            handsets.set([{"mac": mac, "model": model} for mac, model in wanted.values()])
+        return {
+            "phones_socket": str(pool.socket),
+            "handsets_socket": str(daemon.socket),
+            "telephones": {ext: mac for ext, (mac, _) in wanted.items()},
+            "spare_addresses": spares(context.clinic),
+        }
 
     def stop(self, lab: int) -> None:
+        HandsetDaemon(lab).stop()
         Daemon(lab, self.name).stop()
 
     def status(self, lab: int) -> str:
         return Daemon(lab, self.name).status()
+
+
+def telephones(clinic: Clinic) -> dict[str, tuple[str, str]]:
+    """Extension to MAC address and model: all that a telephone on a desk has of its own."""
+    return {person.ext: (mac12(person.phone.mac), person.phone.model) for person in clinic.people}
+
+
+def spares(clinic: Clinic) -> list[str]:
+    """Up to 16 addresses of the telephones' range that no lease has, in ascending order."""
+    voice, leased = clinic.networks.voice, set(addresses(clinic).values())
+    room = range(int(voice.phones_to) - int(voice.phones_from), -1, -1)
+    free = (voice.phones_from + n for n in room if voice.phones_from + n not in leased)
+    return [str(address) for address, _ in zip(free, range(SPARE), strict=False)][::-1]
 
 
 def pool(lab: int) -> Pool:
@@ -78,16 +76,86 @@ def pool(lab: int) -> Pool:
     return Daemon(lab, "phones").client()
 
 
-def register(lab: int, *, timeout: float = 30, some: list[str] | None = None) -> dict[str, Any]:
-    """Register all phones, or `some`, as soon as the PBX answers: one knocks, then all follow at once.
+def handsets(lab: int) -> Handsets:
+    """The telephones as devices; use it in `with`. Raises ClinicError when they do not run."""
+    return HandsetDaemon(lab).handsets()
 
-    -> {"asked", "registered", "failed": {ext: [state, SIP status]}, "seconds", "waited"}. A PBX that stays silent
-    for `timeout` seconds is a ClinicError; a phone that it refuses is only listed.
+
+def known(lab: int, exts: Sequence[str] | None = None) -> dict[str, str]:
+    """Extension to MAC address of the lab's telephones. ClinicError for an extension without one."""
+    every: dict[str, str] = state.load(lab).get("telephones", {})
+    if unknown := [ext for ext in exts or () if ext not in every]:
+        raise ClinicError(
+            f"lab {lab} has no telephone {', '.join(unknown[:5])}",
+            remedy="clinicpbx lab up, where the description has changed",
+        )
+    return every if exts is None else {ext: every[ext] for ext in exts}
+
+
+def status(lab: int, exts: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
+    """By extension: the handset's snapshot, nothing secret in it."""
+    wanted = known(lab, exts)
+    with handsets(lab) as box:
+        found = box.status(list(wanted.values()))
+    return {ext: found[mac] for ext, mac in wanted.items()}
+
+
+def power(lab: int, exts: Sequence[str] | None, on: bool) -> int:
+    """Plug telephones in, or cut their power without a word; all of them for None. How many."""
+    with handsets(lab) as box:
+        return box.power(on, list(known(lab, exts).values()))
+
+
+def reset(lab: int, ext: str) -> None:
+    """To the factory's settings: it forgets everything, and asks DHCP as on its first day."""
+    with handsets(lab) as box:
+        box.reset(known(lab, [ext])[ext])
+
+
+def swap(lab: int, ext: str, mac: str) -> None:
+    """Another device of the same model on that desk, fresh from the factory."""
+    now = state.load(lab)
+    old, new = known(lab, [ext])[ext], mac12(mac)
+    with handsets(lab) as box:
+        models = {found["mac"]: found["model"] for found in box.status().values()}
+        models[new] = models.pop(old)
+        box.set([{"mac": one, "model": model} for one, model in models.items()])
+    state.save(lab, now | {"telephones": now["telephones"] | {ext: new}})
+
+
+def settle(lab: int, *, timeout: float = 30, some: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Wait until all telephones that are on have their accounts. -> {ext: [state, error]} of those without
+
+    ClinicError when not one of them has.
+    """
+    wanted = known(lab)
+    wanted = {ext: mac for ext, mac in wanted.items() if some is None or ext in some}
+    if not wanted:
+        return {}
+    with handsets(lab) as box:
+        found = box.wait(list(wanted.values()), until="provisioned", timeout=timeout)
+    left = {ext: list(found["waiting"][mac]) for ext, mac in wanted.items() if mac in found["waiting"]}
+    if len(left) == len(wanted) and any(state != "off" for state, _ in left.values()):
+        ext, (what, error) = next(iter(left.items()))
+        raise ClinicError(
+            f"no telephone has an account after {timeout:.0f} s: {ext} is in state {what} ({error or 'no answer'})",
+            remedy="clinicpbx lab status; is the clinic deployed (clinicpbx deploy)?",
+        )
+    return left
+
+
+def register(lab: int, *, timeout: float = 30, some: list[str] | None = None) -> dict[str, Any]:
+    """Register all phones, or `some`, as soon as they are provisioned and the PBX answers: one knocks, then all follow.
+
+    -> {"asked", "registered", "failed": {ext: [state, SIP status or why]}, "seconds", "waited"}. A PBX that stays
+    silent for `timeout` seconds is a ClinicError; a phone that it refuses, or that has no account, is only listed.
     """
     began = time.monotonic()
+    absent = settle(lab, timeout=timeout, some=some)
     with pool(lab) as phones:
-        first = (some or sorted(phones.registrations()))[:1]
-        while not _answered(phones, first):
+        there = phones.registrations()
+        names = [name for name in (sorted(there) if some is None else some) if name in there]
+        while names and not _answered(phones, names[:1]):
             if time.monotonic() - began > timeout:
                 raise ClinicError(
                     f"the PBX does not answer the phones: no SIP response within {timeout:.0f} s",
@@ -95,8 +163,9 @@ def register(lab: int, *, timeout: float = 30, some: list[str] | None = None) ->
                 )
             time.sleep(0.2)
         waited = time.monotonic() - began
-        result: dict[str, Any] = phones.register(some, concurrency=CONCURRENCY, timeout=5, wait=timeout + 60)
-    return result | {"waited": round(waited, 2)}
+        result: dict[str, Any] = phones.register(names, concurrency=CONCURRENCY, timeout=5, wait=timeout + 60)
+    result["failed"] |= absent
+    return result | {"asked": result["asked"] + len(absent), "waited": round(waited, 2)}
 
 
 def _answered(phones: Pool, names: list[str]) -> bool:
@@ -110,7 +179,4 @@ def _answered(phones: Pool, names: list[str]) -> bool:
 
 def spare_addresses(lab: int) -> list[str]:
     """Addresses on the voice network that no person's phone has: for visitors and attackers."""
-    addresses = list(state.load(lab)["phone_addresses"])
-    with pool(lab) as phones:
-        taken = len(phones.registrations())
-    return addresses[taken:]
+    return list(state.load(lab)["spare_addresses"])

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from clinic.model import Clinic
 
-SPARE_PHONES = 16
-"""Addresses on the voice network beyond one per person: visitors, attackers, a phone being replaced."""
-
 
 @dataclass(frozen=True)
 class UplinkPlan:
@@ -66,18 +63,18 @@ class LabPlan:
     voice: IPv4Network
     phones_from: IPv4Address
     phones_to: IPv4Address
-    phones: int
     management: IPv4Network
     pbx: tuple[IPv4Address, IPv4Address]
     segments: tuple[Segment, ...]
     hypervisor: HypervisorPlan
     vmid: int
     anchors: tuple[IPv4Address, ...] = ()
+    quarantine: tuple[IPv4Address, IPv4Address] | None = None
 
     @classmethod
     def from_clinic(cls, clinic: Clinic) -> LabPlan:
         """The plan of a described clinic. Rules such as non-overlapping networks were checked before."""
-        nets, hyper = clinic.networks, clinic.hypervisor
+        nets, hyper, unknown = clinic.networks, clinic.hypervisor, clinic.provisioning.quarantine
         wanted = [("management", nets.management.bridge, nets.management.vlan)]
         wanted.append(("voice", nets.voice.bridge, nets.voice.vlan))
         wanted += [(uplink.name, uplink.bridge, uplink.vlan) for uplink in clinic.uplinks]
@@ -87,7 +84,6 @@ class LabPlan:
             voice=nets.voice.cidr,
             phones_from=nets.voice.phones_from,
             phones_to=nets.voice.phones_to,
-            phones=len(clinic.people) + SPARE_PHONES,
             management=nets.management.cidr,
             pbx=(nets.management.pbx, nets.voice.pbx),
             segments=segments(wanted),
@@ -96,6 +92,7 @@ class LabPlan:
             ),
             vmid=hyper.vm.id,
             anchors=clinic.wan.anchors,
+            quarantine=(unknown.first, unknown.last) if unknown else None,
         )
 
 

@@ -27,6 +27,10 @@ class Daemon:
     space: str
 
     @property
+    def program(self) -> list[str]:
+        return ["softphone.pool"]
+
+    @property
     def folder(self) -> Path:
         return state.run_folder(self.lab) / self.space
 
@@ -46,7 +50,7 @@ class Daemon:
         for old in (self.socket, self.folder / "loaded"):
             old.unlink(missing_ok=True)
         launch(
-            ["-m", "softphone.pool", "--socket", str(self.socket), "--log", str(self.folder / "log")],
+            ["-m", *self.program, "--socket", str(self.socket), "--log", str(self.folder / "log")],
             namespace=namespace(self.lab, self.space),
             pid_file=self.folder / "pid",
             log=self.folder / "out",

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, summarize_address_range
 
 from lab.plan import LabPlan, Segment, UplinkPlan
 
@@ -54,7 +54,6 @@ class Topology:
     spaces: tuple[Space, ...]
     cables: tuple[Cable, ...]
     engineer: IPv4Address
-    phones: tuple[IPv4Address, ...] = field(default=())
 
     def ns(self, space: str) -> str:
         return namespace(self.lab, space)
@@ -80,7 +79,6 @@ def derive(plan: LabPlan, lab: int) -> Topology:
     if len(set(servers)) != len(servers):
         raise ValueError("two trunks have the same server address: the lab gives each trunk its own provider")
     devices = {segment.name: segment.device for segment in plan.segments}
-    phones = _phones(plan)
     engineer = _engineer(plan)
     internet = _Internet(plan)
     spaces = [_hypervisor(plan, plan.segments)]
@@ -90,17 +88,17 @@ def derive(plan: LabPlan, lab: int) -> Topology:
             Port("hv", "eng", bridge=devices["management"]),
         ),
         Cable(
-            Port("eng", "voice", _engineer_voice(plan, phones)),
+            Port("eng", "voice", _engineer_voice(plan)),
             Port("hv", "engv", bridge=devices["voice"]),
         ),
         Cable(
-            Port("phones", "eth0", tuple(IPv4Interface((a, plan.voice.prefixlen)) for a in phones)),
+            Port("phones", "eth0", (IPv4Interface((plan.phones_from, plan.voice.prefixlen)),)),
             Port("hv", "phones", bridge=devices["voice"]),
         ),
         Cable(Port("pstn", "eth0", (PSTN,)), Port("net", "pstn", (PSTN_GATEWAY,))),
     ]
     spaces.append(Space("eng", routes=tuple(_route_to_api(plan))))
-    spaces += [Space("phones"), Space("pstn", routes=(f"default via {PSTN_GATEWAY.ip}",))]
+    spaces += [Space("phones", routes=tuple(_phones(plan))), Space("pstn", routes=(f"default via {PSTN_GATEWAY.ip}",))]
     for number, uplink in enumerate(plan.uplinks):
         outside, far = wan_addresses(uplink.external)
         name = router(uplink.name)
@@ -118,7 +116,7 @@ def derive(plan: LabPlan, lab: int) -> Topology:
         internet.routes += routes
     internet.routes += [f"local {anchor}/32 dev lo" for anchor in plan.anchors]
     spaces.append(Space("net", (), tuple(internet.routes), True, internet_rules()))
-    return Topology(lab, tuple(spaces), tuple(cables), engineer, phones)
+    return Topology(lab, tuple(spaces), tuple(cables), engineer)
 
 
 class _Internet:
@@ -226,13 +224,20 @@ def _engineer(plan: LabPlan) -> IPv4Address:
     return next(hosts)
 
 
-def _engineer_voice(plan: LabPlan, phones: tuple[IPv4Address, ...]) -> tuple[IPv4Interface, ...]:
+def _engineer_voice(plan: LabPlan) -> tuple[IPv4Interface, ...]:
     """The engineer's place on the voice network, a telephone's socket at the clinic: the first address nobody has."""
-    taken = {*phones, plan.pbx[1], plan.voice.network_address + 1}
-    free = next((host for host in plan.voice.hosts() if host not in taken), None)
-    return (IPv4Interface((free, plan.voice.prefixlen)),) if free else ()
+    taken = {plan.pbx[1], plan.voice.network_address + 1}
+    free = (host for host in plan.voice.hosts() if host not in taken)
+    found = next((h for h in free if not any(first <= h <= last for first, last in _ranges(plan))), None)
+    return (IPv4Interface((found, plan.voice.prefixlen)),) if found else ()
 
 
-def _phones(plan: LabPlan) -> tuple[IPv4Address, ...]:
-    room = int(plan.phones_to) - int(plan.phones_from) + 1
-    return tuple(plan.phones_from + n for n in range(min(plan.phones, room)))
+def _phones(plan: LabPlan) -> Iterator[str]:
+    """Every address that DHCP may give a telephone is the namespace's own, answered for by ARP: a route for a range
+    costs nothing, also for one of 65,000."""
+    for first, last in _ranges(plan):
+        yield from (f"local {network} dev lo" for network in summarize_address_range(first, last))
+
+
+def _ranges(plan: LabPlan) -> list[tuple[IPv4Address, IPv4Address]]:
+    return [(plan.phones_from, plan.phones_to), *([plan.quarantine] if plan.quarantine else [])]

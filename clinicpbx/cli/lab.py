@@ -198,35 +198,60 @@ def faults(lab: Lab = N, as_json: Json = False) -> None:
     Console(highlight=False, emoji=False).print(table)
 
 
-@app.command()
+@app.command(
+    epilog="Examples:  lab phones  |  lab phones --off 2001 2002  |  lab phones --on  |  lab phones --reset 2001  |  "
+    "lab phones --swap 2001 c0:74:ad:00:00:01"
+)
 def phones(
-    register: Annotated[bool, typer.Option("--register", help="Register all of them now")] = False,
+    exts: Annotated[list[str] | None, typer.Argument(metavar="[EXT]...", help="Some extensions; all without")] = None,
+    register: Annotated[bool, typer.Option("--register", help="Register them now")] = False,
+    on: Annotated[bool, typer.Option("--on", help="Plug them in")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Cut their power")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Back to the factory's settings, one telephone")] = False,
+    swap: Annotated[bool, typer.Option("--swap", help="EXT MAC: a new device on that desk")] = False,
     everyone: Annotated[bool, typer.Option("--all", help="List the registered ones too")] = False,
     lab: Lab = N,
     as_json: Json = False,
 ) -> None:
-    """Registrations. Exit 1 when a phone is not registered."""
-    from lab import phones as pool
+    """The telephones as devices: their state, address and account. Exit 1 when one that is on is not registered."""
+    from lab import phones as devices
 
-    if register:
-        pool.register(lab)
-    with pool.pool(lab) as inside:
-        found = inside.registrations()
-    good = [name for name, item in found.items() if item["state"] == "registered"]
+    if sum((register, on, off, reset, swap)) > 1 or (reset and len(exts or ()) != 1) or (swap and len(exts or ()) != 2):
+        raise ClinicError(
+            "One thing at a time: --on and --off take any extensions, --reset one, --swap an extension and a MAC.",
+            remedy="clinicpbx lab phones --help",
+        )
+    chosen = exts or None
+    if swap and exts:
+        devices.swap(lab, *exts)
+        chosen = exts[:1]
+    elif reset and exts:
+        devices.reset(lab, exts[0])
+    elif on or off:
+        devices.power(lab, chosen, on)
+    elif register:
+        devices.register(lab, some=chosen)
+    _print_phones(lab, devices.status(lab, chosen), everyone or bool(chosen), as_json)
+
+
+def _print_phones(lab: int, found: dict[str, dict[str, Any]], everyone: bool, as_json: bool) -> None:
+    lit = {ext: item for ext, item in found.items() if item["state"] != "off"}
+    good = [ext for ext, item in lit.items() if item["state"] == "registered"]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
         console, clinic = Console(highlight=False, emoji=False), _clinic(lab)
-        table = Table("ext", "name", "state", "SIP", "ms", header_style="bold")
-        for name, item in sorted(found.items()):
-            if everyone or name not in good:
-                person = clinic.by_ext.get(name)
-                row = (name, person.name if person else "", item["state"], str(item["status"] or ""), item["took_ms"])
-                table.add_row(*(escape(str(cell)) for cell in row))
+        table = Table("ext", "name", "model", "MAC", "address", "state", "", header_style="bold")
+        for ext, item in sorted(found.items()):
+            if everyone or ext not in good:
+                person = clinic.by_ext.get(ext)
+                row = (ext, person.name if person else "", *(item[k] for k in ("model", "mac", "address", "state")))
+                table.add_row(*(escape(str(cell)) for cell in (*row, item["error"])))
         if table.row_count:
             console.print(table)
-        console.print(f"{len(good)} of {len(found)} phones are registered")
-    raise typer.Exit(0 if len(good) == len(found) else 1)
+        off = f", {len(found) - len(lit)} are off" if len(lit) < len(found) else ""
+        console.print(f"{len(good)} of {len(lit)} phones are registered{off}")
+    raise typer.Exit(0 if len(good) == len(lit) else 1)
 
 
 @app.command(

@@ -28,6 +28,7 @@ from clinicpbx.verify.pbx import Pbx
 from clinicpbx.verify.place import Place
 from lab import alerts
 from lab.attackers import INTERNET, Attacker, attacker
+from lab.phones import spares
 from lab.plan import LabPlan
 
 Say = Callable[[str], None]
@@ -61,7 +62,7 @@ def sides(clinic: Clinic, lab: int) -> list[Side]:
         own = IPv4Interface((int(uplink.address.network.network_address) + 66, uplink.address.network.prefixlen))
         found.append(Side(f"internet-{uplink.name}", INTERNET, str(uplink.external_address), uplink=True))
         found.append(Side(f"lan-{uplink.name}", own, str(uplink.address.ip), bridges[uplink.name], uplink=True))
-    phone = IPv4Interface((int(voice.phones_to) - 5, length))  # no telephone of the rehearsal has it
+    phone = IPv4Interface(f"{spares(clinic)[-3]}/{length}")  # no telephone of the rehearsal has it
     return [
         *found,
         Side("socket", IPv4Interface((base + OUTSIDE, length)), str(voice.pbx), bridges["voice"], bans=True),

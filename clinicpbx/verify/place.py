@@ -106,7 +106,16 @@ class Place:
         """The telephones that we may use, one agent per extension; None where there are none."""
         if self.borrows:
             return Pool(self.borrowed.socket, connect_timeout=5) if self.borrowed else None
-        return self._pool("phones_socket")
+        return self._pool("phones_socket") if self._settled else None
+
+    @cached_property
+    def _settled(self) -> bool:
+        """Telephones of a lab find their accounts by themselves, some seconds after a deploy."""
+        from lab.phones import settle
+
+        if self.lab is not None:
+            settle(self.lab)
+        return True
 
     def pstn(self) -> Pool | None:
         """The public network's subscribers (exchange agent `pstn`); None where there is none."""

@@ -42,6 +42,14 @@ DEVICE: Mapping[str, str] = {
     "phonebook.download.password": "P6714",
     "sip.notify.challenge": "P4428",
     "security.validate.serverCertificate": "P8463",
+    "provisioning.validateHostnameInCertificate": "P22030",
+    "trustedCACertificates.trustedCACertificate.1": "P8433",
+    "trustedCACertificates.load": "P8502",
+    "provisioning.firmware.username": "P6768",
+    "provisioning.firmware.password": "P6769",
+    "provisioning.firmware.checkCondition": "P238",
+    "provisioning.override.dhcp.allowCommonOptions": "P145",
+    "provisioning.override.dhcp.allowCustomOption": "P8337",
 }
 _ACCOUNTS = {
     f"account.{number + 1}.{name}": codes[number] for name, codes in ACCOUNT.items() for number in range(3)
@@ -52,6 +60,9 @@ _SPOKEN: Mapping[str, Mapping[str, str]] = {
     "provisioning.config.protocol": {"TFTP": "0", "HTTP": "1", "HTTPS": "2"},
     "provisioning.firmware.protocol": {"TFTP": "0", "HTTP": "1", "HTTPS": "2"},
     "phonebook.download.mode": {"Disabled": "0", "EnabledUseHTTP": "1", "EnabledUseTFTP": "2", "EnabledUseHTTPS": "3"},
+    "trustedCACertificates.load": {"Built-in Certificates": "0", "Custom Certificates": "1", "All Certificates": "2"},
+    "provisioning.firmware.checkCondition": {"AlwaysCheck": "0", "CheckWhenChange": "1", "SkipCheck": "2"},
+    "provisioning.override.dhcp.allowCustomOption": {"None": "0"},
     "audio.srtpMode": {"Disabled": "0", "EnabledButNotForced": "1", "EnabledAndForced": "2", "Optional": "3"},
 }
 

@@ -5,7 +5,6 @@ No error of this module names a path: the first one holds a secret.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from dataclasses import dataclass
 from functools import cache
@@ -32,33 +31,38 @@ class AbsentError(FetchError):
 
 @dataclass(frozen=True)
 class Trust:
-    """`authority`: the certificate (PEM) that a file gave; without it, or unless it `verifies`, any server will do."""
+    """`authority`: the certificate (PEM) that a file gave. Unless the telephone `verifies`, any server will do."""
 
     authority: str = ""
-    verifies: bool = True
+    verifies: bool = False
+    checks_name: bool = False
 
     def context(self) -> ssl.SSLContext:
-        return _context(self.authority if self.verifies else "")
+        return _context(self)
 
 
 @cache
-def _context(authority: str) -> ssl.SSLContext:
+def _context(trust: Trust) -> ssl.SSLContext:
+    """FetchError for an authority that is no certificate: such a telephone trusts nobody."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if authority:
-        context.load_verify_locations(cadata=authority)
-    else:  # as from the factory: nobody has told it whom to trust yet
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.check_hostname = trust.verifies and trust.checks_name
+    context.verify_mode = ssl.CERT_REQUIRED if trust.verifies else ssl.CERT_NONE
+    if trust.authority:
+        try:
+            context.load_verify_locations(cadata=trust.authority)
+        except (ssl.SSLError, ValueError):
+            raise FetchError("the authority that it was given is no certificate") from None
     return context
 
 
 class Fetcher:
-    """One provisioning round of one telephone; use it in `async with`. `log`: (path-free name, status) of each try."""
+    """One telephone's visit to a server; use it in `async with`. `log` gets the name and the status of each try."""
 
-    def __init__(self, address: str, agent: str, trust: Trust) -> None:
-        self.log: list[tuple[str, int]] = []
+    def __init__(self, address: str, agent: str, trust: Trust, log: list[tuple[str, int]]) -> None:
+        self.log = log
         self._asked_for_login: set[str] = set()
-        # Telephones open a connection for a round and close it; none is shared with another telephone.
+        # Telephones open a connection for a visit and close it; none is shared with another telephone.
         connector = aiohttp.TCPConnector(local_addr=(address, 0), ssl=trust.context(), limit=1, force_close=False)
         self._session = aiohttp.ClientSession(
             connector=connector, headers={"User-Agent": agent}, timeout=aiohttp.ClientTimeout(total=SECONDS),
@@ -104,5 +108,5 @@ class Fetcher:
                 return answer.status, answer.headers.get("Location", ""), body
         except aiohttp.ClientConnectorCertificateError:
             raise FetchError("the server's certificate is not of the authority that the telephone trusts") from None
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise FetchError(f"no answer: {type(error).__name__}") from None

@@ -10,7 +10,7 @@ COOKIE = b"\x63\x82\x53\x63"
 DISCOVER, OFFER, REQUEST, DECLINE, ACK, NAK, RELEASE = range(1, 8)
 MASK, ROUTER, TIME_SERVERS, VENDOR_INFO, REQUESTED = 1, 3, 42, 43, 50
 LEASE_SECONDS, OVERLOAD, KIND, SERVER, WANTED, LARGEST = 51, 52, 53, 54, 55, 57
-RENEW_SECONDS, VENDOR_CLASS, CLIENT, TFTP_SERVER, VLAN, PRIORITY, AVAYA = 58, 60, 61, 66, 132, 133, 160
+RENEW_SECONDS, VENDOR_CLASS, CLIENT, TFTP_SERVER, VLAN, PRIORITY, CUSTOM = 58, 60, 61, 66, 132, 133, 160
 _FIXED = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s")
 _BROADCAST = 0x8000
 _ANY = IPv4Address(0)
@@ -101,13 +101,14 @@ def _read(field: bytes, options: dict[int, bytes]) -> None:
 
 @dataclass(frozen=True)
 class Lease:
-    """What a telephone learnt. `seconds` of the lease, `renew` after so many; `boot`: option 66, else 160."""
+    """What a telephone learnt. `seconds` of the lease, `renew` after so many; `boot`: option 66, `custom`: 160."""
 
     address: IPv4Address
     server: IPv4Address
     seconds: int
     renew: int
     boot: str = ""
+    custom: str = ""
     mask: IPv4Address | None = None
     vlan: str = ""
 
@@ -118,8 +119,8 @@ class Lease:
         if server is None or not seconds or ack.yours == _ANY:
             raise PacketError("an ACK without address, server or time")
         renew = ack.seconds(RENEW_SECONDS) or seconds // 2
-        boot = ack.text(TFTP_SERVER) or ack.text(AVAYA)
-        return cls(ack.yours, server, seconds, max(1, renew), boot, ack.address(MASK), ack.text(VLAN))
+        boot, custom = ack.text(TFTP_SERVER), ack.text(CUSTOM)
+        return cls(ack.yours, server, seconds, max(1, renew), boot, custom, ack.address(MASK), ack.text(VLAN))
 
 
 def discover(xid: int, mac: bytes, wanted: bytes, vendor: str, last: IPv4Address | None = None) -> Packet:

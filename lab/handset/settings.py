@@ -13,7 +13,7 @@ UDP, TCP, TLS = "udp", "tcp", "tls"
 _TRANSPORTS = {"0": UDP, "1": TCP, "2": TLS}
 _PROTOCOLS = {"1": "http", "2": "https"}
 _PORT = {UDP: 5060, TCP: 5060, TLS: 5061}
-_ENCRYPTED = ("1", "2")  # SRTP that the telephone offers by itself; 3, optional, only takes it
+_FORCED = "2"  # SRTP and nothing else, with both vendors; what is optional is left out
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,22 @@ class Account:
 
 @dataclass(frozen=True)
 class Configured:
-    """`obeys_dhcp`: DHCP may name another server than the file did. `reboots`: a check-sync restarts it."""
+    """`obeys`: which DHCP options may name another server than the file did. `reboots` at check-sync: always, asked,
+    never. `verifies` and `checks_name`: the server's certificate; `authority` as a place or, in the file, as `trusted`.
+    """
 
     accounts: tuple[Account, ...] = ()
     config: Place | None = None
-    obeys_dhcp: bool = True
+    obeys: tuple[str, ...] = ()
     phonebook: Place | None = None
     firmware: Place | None = None
     authority: Place | None = None
-    verifies: bool = True
+    trusted: str = ""
+    trusted_for_sip: str = ""
+    verifies: bool = False
+    checks_name: bool = False
     challenges: bool = False
-    reboots: bool = False
+    reboots: str = "asked"
 
 
 def understood(phone: Identity, raw: Mapping[str, str]) -> Configured:
@@ -76,14 +81,17 @@ def _grandstream(phone: Identity, raw: Mapping[str, str]) -> Configured:
     login = (raw.get("P1360", ""), raw.get("P1361", ""))
     config = _place(raw.get("P237", ""), _PROTOCOLS.get(raw.get("P212", "2"), ""), *login)
     book = {"1": "http", "3": "https"}.get(raw.get("P330", "0"), "")
-    own = (raw["P6713"], raw.get("P6714", "")) if "P6713" in raw else login
-    phonebook = _place(raw.get("P331", ""), book, *own)
-    firmware = _place(raw.get("P192", ""), _PROTOCOLS.get(raw.get("P6767", raw.get("P212", "2")), ""), *login)
+    phonebook = _place(raw.get("P331", ""), book, raw.get("P6713", ""), raw.get("P6714", ""))
+    own = (raw["P6768"], raw.get("P6769", "")) if "P6768" in raw else login
+    protocol = "" if raw.get("P238") == "2" else _PROTOCOLS.get(raw.get("P6767", raw.get("P212", "2")), "")
+    firmware = _place(raw.get("P192", ""), protocol, *own)
+    trusted = raw.get("P8433", "") if raw.get("P8502", "0") in ("1", "2") else ""  # 0: only the built-in ones
     return Configured(
-        accounts, config, raw.get("P145", "1") != "0",
+        accounts, config, tuple(name for name, key in (("66", "P145"), ("160", "P8337")) if raw.get(key) != "0"),
         phonebook and Place(phonebook.url + "phonebook.xml", phonebook.user, phonebook.password),
         firmware and Place(firmware.url + phone.firmware, firmware.user, firmware.password),
-        verifies=raw.get("P8463", "0") == "1", challenges=raw.get("P4428", "0") != "1",
+        trusted=trusted, trusted_for_sip=raw.get("P2386", trusted), verifies=raw.get("P8463", "0") == "1",
+        checks_name=raw.get("P22030", "0") == "1", challenges=raw.get("P4428", "0") != "1",
     )  # fmt: skip
 
 
@@ -98,21 +106,26 @@ def _grandstream_account(index: int, raw: Mapping[str, str]) -> Account | None:
     return Account(
         index + 1, user, value("sip.subscriber.userid", user), value("sip.subscriber.password"),
         _with_port(server, "", transport), value("sip.subscriber.name") or value("name"), transport,
-        value("audio.srtpMode", "0") in _ENCRYPTED,
+        value("audio.srtpMode", "0") == _FORCED,
         60 * _number(value("sip.registerExpiration"), 1, 64_800, 60),
     )  # fmt: skip
 
 
 def _yealink(raw: Mapping[str, str]) -> Configured:
     login = (raw.get("static.auto_provision.server.username", ""), raw.get("static.auto_provision.server.password", ""))
+    own = (raw.get("remote_phonebook.data.1.username", ""), raw.get("remote_phonebook.data.1.password", ""))
+    book = _file(raw.get("remote_phonebook.data.1.url", ""), *own)
     return Configured(
         tuple(a for n in range(1, 17) if (a := _yealink_account(n, raw))),
         _place(raw.get("static.auto_provision.server.url", ""), "", *login),
-        raw.get("static.auto_provision.dhcp_option.enable", "1") != "0",
-        _file(raw.get("remote_phonebook.data.1.url", ""), *login),
-        authority=_file(raw.get("static.trusted_certificates.url", ""), *login),
-        verifies=raw.get("static.security.trust_certificates", "1") == "1",
-        reboots=raw.get("sip.notify_reboot_enable", "1") == "2",
+        ("66", "160") if raw.get("static.auto_provision.dhcp_option.enable", "1") != "0" else (),
+        book if raw.get("features.remote_phonebook.enable", "0") == "1" else None,
+        _file(raw.get("static.firmware.url", ""), *login),
+        _file(raw.get("static.trusted_certificates.url", ""), *login),
+        # From the factory it would trust the vendor's list only; without any of ours it could not come this far.
+        verifies=raw.get("static.security.trust_certificates") == "1",
+        checks_name=raw.get("static.security.cn_validation", "0") == "1",
+        reboots={"0": "asked", "2": "never"}.get(raw.get("sip.notify_reboot_enable", "1"), "always"),
     )  # fmt: skip
 
 
@@ -127,7 +140,7 @@ def _yealink_account(number: int, raw: Mapping[str, str]) -> Account | None:
     return Account(
         number, user, value("auth_name", user), value("password"),
         _with_port(server, value("sip_server.1.port"), transport), value("display_name") or value("label"), transport,
-        value("srtp_encryption", "0") in _ENCRYPTED, _number(value("sip_server.1.expires"), 30, 2_147_483_647, 3600),
+        value("srtp_encryption", "0") == _FORCED, _number(value("sip_server.1.expires"), 30, 2_147_483_647, 3600),
     )  # fmt: skip
 
 

@@ -97,8 +97,12 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
 
 @pytest.fixture(scope="session")
 def deployed(case: Case) -> dict[str, object]:
-    """The first deploy, with the PBX cut off from the internet."""
-    return case.json("deploy", str(case.file))
+    """The first deploy, with the PBX cut off from the internet. Telephones have found their accounts."""
+    from lab.phones import settle
+
+    done = case.json("deploy", str(case.file))
+    assert settle(LAB) == {}
+    return done
 
 
 @pytest.fixture

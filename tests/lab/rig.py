@@ -44,7 +44,6 @@ def plan() -> LabPlan:
         voice=IPv4Network("10.77.20.0/24"),
         phones_from=IPv4Address("10.77.20.32"),
         phones_to=IPv4Address("10.77.20.250"),
-        phones=20,
         management=IPv4Network("10.77.10.0/24"),
         pbx=(IPv4Address(PBX), IPv4Address("10.77.20.10")),
         segments=segments(wanted),
