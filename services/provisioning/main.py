@@ -46,7 +46,7 @@ class Service:
     def refresh(self) -> None:
         """Read the index again if it changed. One without sense leaves the last in force, and is fatal at the start."""
         status = self.path.stat()
-        mark = (status.st_mtime_ns, status.st_ino)
+        mark = (status.st_ctime_ns, status.st_ino)  # a deploy's files have no other time
         if mark == self._seen:
             return
         try:
