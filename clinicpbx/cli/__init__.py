@@ -14,7 +14,7 @@ from clinicpbx.errors import ClinicError
 
 TOP = {"check": "describe", "show": "describe", "new": "describe", "schema": "describe",
        "deploy": "deploy", "verify": "verify"}  # fmt: skip
-GROUPS = ("secrets", "bundle", "generations", "fraud", "alert", "lab")
+GROUPS = ("secrets", "phones", "bundle", "generations", "fraud", "alert", "lab")
 EPILOG = "Examples:  clinicpbx check case | clinicpbx lab up case | clinicpbx deploy case --dry | clinicpbx verify case"
 INTERRUPTED = "Interrupted. What is listed above is done; run the same command again and it converges."
 
