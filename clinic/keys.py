@@ -55,10 +55,16 @@ class Layout:
 
 
 def buttons(clinic: Clinic, person: Person) -> tuple[Button, ...]:
-    """All buttons of a telephone but its console's pages. Every telephone has at least its own line."""
+    """All buttons of a telephone but its console's pages. Every telephone has at least its own line.
+
+    Rows may overlap, as the receptions and their department: the first button of a kind and number is the only one.
+    """
     keys = person.phone.keys or clinic.provisioning.keys.get(person.role, ())
-    made = tuple(button for key in keys for button in expanded(clinic, person, key))
-    if any(button.mode is Mode.LINE for button in made):
+    every = [button for key in keys for button in expanded(clinic, person, key)]
+    lines = [button for button in every if button.mode is Mode.LINE]
+    others = {(button.mode, button.number): button for button in reversed(every) if button.mode is not Mode.LINE}
+    made = (*lines, *reversed(others.values()))
+    if lines:
         return made
     return (Button(Mode.LINE, "", _WORDS[clinic.language]["line"]), *made)
 

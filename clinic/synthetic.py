@@ -70,6 +70,7 @@ def description(people: int, seed: int = 1) -> dict[str, Any]:
             "adults": {"name": "Взрослое отделение", "department": "adults", **flow},
         },
         "recording": {"retention_days": 60},
+        "provisioning": _provisioning(people),
         "hypervisor": {
             "api": "10.77.10.2", "node": "pve", "token": "clinicpbx@pve!deploy", "storage": "local-lvm",
             "image_storage": "local",
@@ -107,6 +108,23 @@ def _networks(people: int) -> dict[str, Any]:
     }
 
 
+def _provisioning(people: int) -> dict[str, Any]:
+    """Keys as the case has them, on telephones that a clinic of any size can fill."""
+    voice = _networks(people)["voice"]["pbx"].rsplit(".", 1)[0]
+    line, park = {"kind": "line", "label": "Линия"}, {"kind": "park"}
+    queue = [{"kind": "queue"}, {"kind": "queue-login"}, {"kind": "queue-pause", "of": "reasons"}]
+    supervisors, own = {"kind": "blf", "of": "supervisors"}, {"kind": "blf", "of": "own-receptions"}
+    return {
+        "quarantine": f"{voice}.11-{voice}.30",
+        "keys": {
+            "operator": [line, *queue, park, supervisors, {"kind": "transfer", "of": "receptions"}],
+            "supervisor": [line, *queue, {"kind": "blf", "of": "operators"}],
+            "reception": [line, park, own, {"kind": "blf", "of": "department", "first": 30}],
+        },
+        "consoles": {"operator": ["children", "adults"]},
+    }
+
+
 def _people(count: int, zeros: str, chance: random.Random) -> list[dict[str, Any]]:
     """5 operators, 3 supervisors, 8 receptions; everyone else is a doctor of one of the two departments."""
     jobs = [(f"2{zeros}{n:03d}", "call-centre", "operator") for n in range(1, 6)]
@@ -127,6 +145,8 @@ def _people(count: int, zeros: str, chance: random.Random) -> list[dict[str, Any
             "switch": f"sw-{n // PORTS + 1}",
             "port": n % PORTS + 1,
         }
+        if role == "operator":
+            phone["consoles"] = 1
         assert phone["model"] in MODELS  # noqa: S101 - the lists above are the author's, not the user's
         person = {"ext": ext, "name": f"{chance.choice(_SURNAMES)} {chance.choice(_NAMES)}", "department": department,
                   "role": role, "phone": phone}  # fmt: skip

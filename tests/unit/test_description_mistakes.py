@@ -102,7 +102,7 @@ EDITS = {
     "no supervisors": Edit(
         "role: supervisor", "role: staff", "people", "someone is told of every missed call", at="people:"),
     "operator of another department": Edit(
-        "role: doctor, specialty: Педиатр,", "role: operator, class: local,", "people[4].department",
+        "role: chief,", "role: operator, class: local,", "people[5].department",
         "operators belong to one department, as the first to call-centre"),
     "department may call abroad": Edit(
         "class: local", "class: international", "departments.doctors.class", "no country is open"),
@@ -146,8 +146,92 @@ EDITS = {
         'value: "3001"', 'value: "3999"', "people[5].phone.keys[1]",
         "a busy lamp watches a person or a parking place"),
     "queue key on another's phone": Edit(
-        "{kind: line}", "{kind: queue-login}", "people[5].phone.keys[0]",
+        "{kind: line},", "{kind: queue-login, value: ''},", "people[5].phone.keys[0]",
         "only operators and supervisors log in to the queue"),
+    "queue key of a role that is not the queue's": Edit(
+        "reception: [{kind: line, label: Линия 1},", "reception: [{kind: queue-pause},",
+        "provisioning.keys.reception[0]", "only operators and supervisors log in to the queue"),
+    "more keys than the role's telephone": Edit(
+        "{kind: blf, of: department, first: 20}", "{kind: transfer, value: 3001, label: А}" + "".join(
+            f", {{kind: transfer, value: {n}, label: А}}" for n in range(4001, 4041)),
+        "provisioning.keys.reception",
+        "a GRP2614, as 3001 Павлова Ольга Юрьевна has, with 0 consoles has room for 39 keys beside 1 line(s)",
+        at="reception: ["),
+    "row of something else": Edit(
+        "{kind: transfer, of: departments}", "{kind: transfer, of: places}", "provisioning.keys.operator[10]",
+        "a transfer key is not multiplied by places"),
+    "row of nothing": Edit(
+        "{kind: transfer, of: departments}", "{kind: transfer, of: doctors}", "provisioning.keys.operator[10].of",
+        "one of: 'operators', 'supervisors', 'receptions', 'own-receptions', 'department', 'departments', 'places' "
+        "or 'reasons'"),
+    "row with a value": Edit(
+        "{kind: transfer, of: departments}", "{kind: transfer, of: departments, value: 5001}",
+        "provisioning.keys.operator[10]", "a key has a value or `of`, not both"),
+    "first of one": Edit(
+        "{kind: blf, of: places, first: 4}", "{kind: park, first: 4}", "provisioning.keys.operator[7]",
+        "`first` limits a row of keys, and this is one"),
+    "transfer to nowhere": Edit(
+        "{kind: transfer, of: departments}", "{kind: transfer}", "provisioning.keys.operator[10]",
+        "a call is transferred to a number"),
+    "another queue": Edit(
+        "{kind: line, label: Линия 2}, {kind: queue},", "{kind: line, label: Линия 2}, {kind: queue, value: 5001},",
+        "provisioning.keys.operator[2]", "there is one queue, the operators'", at="{kind: queue, value: 5001}"),
+    "pause for no reason": Edit(
+        "{kind: queue-pause, of: reasons}", "{kind: queue-pause, value: 7}", "provisioning.keys.operator[5]",
+        "no such pause reason"),
+    "label longer than the display": Edit(
+        "label: Стойка", "label: Достопримечательность", "people[5].phone.keys[1].label",
+        "the display of a GRP2614 shows 14 characters"),
+    "label that no display has": Edit(
+        "label: Стойка", "label: 漢字", "people[5].phone.keys[1].label", "the displays have no 漢 字"),
+    "keys of no role": Edit(
+        "    supervisor: [{kind: line", "    boss: [{kind: line", "provisioning.keys.boss",
+        "one of: 'operator', 'reception', 'supervisor', 'chief', 'doctor' or 'staff'"),
+    # provisioning
+    "quarantine backwards": Edit(
+        "10.20.20.11-10.20.20.30", "10.20.20.30-10.20.20.11", "provisioning.quarantine",
+        "a range of addresses ends after it begins"),
+    "quarantine of one address": Edit(
+        "10.20.20.11-10.20.20.30", "10.20.20.11", "provisioning.quarantine",
+        "a range of addresses is written first-last", at="quarantine: 10.20.20.11"),
+    "quarantine outside the voice network": Edit(
+        "10.20.20.11-10.20.20.30", "10.20.10.11-10.20.10.30", "provisioning.quarantine",
+        "the quarantine lies inside the voice network 10.20.20.0/24"),
+    "quarantine among the phones": Edit(
+        "10.20.20.11-10.20.20.30", "10.20.20.11-10.20.20.32", "provisioning.quarantine",
+        "the quarantine lies outside the telephones' 10.20.20.32 to 10.20.20.250"),
+    "quarantine at the PBX": Edit(
+        "10.20.20.11-10.20.20.30", "10.20.20.10-10.20.20.30", "provisioning.quarantine",
+        "the quarantine holds the PBX's 10.20.20.10"),
+    "time server among the phones": Edit(
+        "  quarantine:", "  time_server: 10.20.20.99\n  quarantine:", "provisioning.time_server",
+        "the address lies in the telephones' 10.20.20.32 to 10.20.20.250", at="time_server: 10.20.20.99"),
+    "backup that is the PBX": Edit(
+        "  quarantine:", "  backup_server: 10.20.20.10\n  quarantine:", "provisioning.backup_server",
+        "the backup is another server than the PBX", at="backup_server: 10.20.20.10"),
+    "firmware of no model": Edit(
+        "  quarantine:", f"  firmware: {{GRP2699: {{version: 1.0, file: a.bin, sha256: {'0' * 64}}}}}\n  quarantine:",
+        "provisioning.firmware.GRP2699", "no such phone model", at="firmware: {"),
+    "firmware of two hashes": Edit(
+        "  quarantine:",
+        f"  firmware:\n    GRP2614: {{version: 1.0, file: a.bin, sha256: {'0' * 64}}}\n"
+        f"    GRP2616: {{version: 1.0, file: a.bin, sha256: {'1' * 64}}}\n  quarantine:",
+        "provisioning.firmware.GRP2616.sha256", "a.bin already has another hash at GRP2614", at="GRP2616: {"),
+    "firmware without a hash": Edit(
+        "  quarantine:", "  firmware: {GRP2614: {version: 1.0, file: a.bin, sha256: abc}}\n  quarantine:",
+        "provisioning.firmware.GRP2614.sha256", "the text fits ^[0-9a-f]{64}$", at="firmware: {"),
+    "console page of no department": Edit(
+        "  quarantine:", "  consoles: {operator: [doctor]}\n  quarantine:", "provisioning.consoles.operator[0]",
+        "no such department", at="consoles: {operator: [doctor]"),
+    "phonebook for no department": Edit(
+        "class: mobile, group: 5010,", "class: mobile, group: 5010, phonebook: [doctor],",
+        "departments.administration.phonebook[0]", "no such department"),
+    "vendor unknown": Edit(
+        "  quarantine:", "  resync: {snom: check-sync}\n  quarantine:", "provisioning.resync.snom",
+        "one of: 'grandstream' or 'yealink'", at="resync: {snom"),
+    "event that restarts": Edit(
+        "  quarantine:", "  resync: {yealink: reboot}\n  quarantine:", "provisioning.resync.yealink",
+        "one of: 'resync' or 'check-sync'", at="resync: {yealink"),
     "MAC too short": Edit(
         "c0:74:ad:00:00:05", "c0:74:ad:00:05", "people[4].phone.mac", "a MAC address has 12 hexadecimal digits"),
     # networks
@@ -172,8 +256,8 @@ EDITS = {
         "phones_to: 10.20.20.250", "phones_to: 10.20.21.250", "networks.voice.phones_to",
         "phones get addresses inside 10.20.20.0/24"),
     "PBX among the phones": Edit(
-        "phones_from: 10.20.20.32", "phones_from: 10.20.20.5", "networks.voice.phones_from",
-        "the phones' addresses hold the PBX's 10.20.20.10"),
+        "pbx: 10.20.20.10,", "pbx: 10.20.20.40,", "networks.voice.phones_from",
+        "the phones' addresses hold the PBX's 10.20.20.40"),
     "pool too small": Edit(
         "phones_to: 10.20.20.250", "phones_to: 10.20.20.36", "networks.voice.phones_to",
         "the pool has an address for each of 6 phones"),
@@ -438,6 +522,15 @@ def test_only_entry_of_a_section_is_unreadable_without_echoes() -> None:
 def test_values_are_cut_and_stay_on_one_line() -> None:
     (mistake,) = mistakes(GOOD.replace("c0:74:ad:00:00:05", "x" * 500))
     assert len(mistake.value) <= 60
+
+
+def test_consoles_have_no_more_pages_than_they_hold() -> None:
+    pages = "  consoles: {operator: [doctors, administration, call-centre]}\n  quarantine:"
+    text = GOOD.replace("  quarantine:", pages).replace("sw-1, port: 1}", "sw-1, port: 1, consoles: 1}")
+    assert [(m.path, m.rule) for m in mistakes(text)] == [
+        ("provisioning.consoles.operator", "the consoles of 2001 Лебедева Анна Сергеевна have 2 pages")
+    ]
+    assert mistakes(text.replace(", call-centre]}", "]}")) == (), "the control: two pages fit"
 
 
 def test_an_open_country_needs_every_cap_and_every_price() -> None:

@@ -30,8 +30,12 @@ def test_replacing_a_telephone_changes_one_token_of_one_line() -> None:
 
 
 def test_person_whose_keys_are_an_anchor_that_others_use_keeps_it() -> None:
-    new, clinic = with_phone(CASE, "2001", {"mac": MAC})
-    assert len(changed(CASE, new)) == 2 and "&operator-keys" in new
+    old = CASE
+    for ext, keys in (("2001", "&operator-keys [{kind: line}, {kind: park}]"), ("2002", "*operator-keys")):
+        line = next(line for line in old.splitlines() if f"{{ext: {ext}," in line)
+        old = old.replace(line, f"{line[:-2]}, keys: {keys}}}}}")
+    new, clinic = with_phone(old, "2001", {"mac": MAC})
+    assert len(changed(old, new)) == 2 and "&operator-keys" in new
     assert clinic.by_ext["2002"].phone.keys == clinic.by_ext["2001"].phone.keys
 
 
