@@ -47,15 +47,13 @@ class Operations:
         return [self.handsets[mac] for mac in macs]
 
     async def op_set(self, handsets: list[Json], power: bool = True) -> Json:
-        """Exactly these telephones, each {"mac", "model"}; new ones are plugged in, others unplugged and forgotten.
+        """Exactly these telephones, each {"mac", "model"}; new ones are plugged in, others unplugged.
 
-        -> {"added": n, "removed": n}
+        One that comes back has what it kept without power. -> {"added": n, "removed": n}
         """
         wanted = {phone.mac: phone for phone in (Identity(**one) for one in handsets)}
         gone = [mac for mac, one in self.handsets.items() if wanted.get(mac) != one.phone]
-        for mac in gone:
-            await self.handsets[mac].off()
-            self.handsets.pop(mac).forget()
+        await asyncio.gather(*(self.handsets.pop(mac).off() for mac in gone))
         new = [mac for mac in wanted if mac not in self.handsets]
         for mac in new:
             file = self._memory / f"{mac}.json"

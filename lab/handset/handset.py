@@ -57,7 +57,7 @@ class Handset:
         self.fetched: list[tuple[str, int]] = []
         self.marker = ""
         self.times: dict[str, float] = {}
-        self._began = 0.0
+        self._began, self._patience, self._refusal = 0.0, FIRST, ""
         self._events: asyncio.Queue[str] = asyncio.Queue()
         self._life: asyncio.Task[None] | None = None
         self._registering: asyncio.Task[None] | None = None
@@ -137,12 +137,11 @@ class Handset:
 
     async def _work(self) -> None:
         """Until it must start again: told to reboot, its address gone, or still without an account."""
-        patience = FIRST
         done = await self._provision()
         renew = self._renewal()
         while True:
             now = time.monotonic()
-            wait = renew - now if done else min(renew - now, patience * random.uniform(0.8, 1.2))  # noqa: S311
+            wait = renew - now if done else min(renew - now, self._patience * random.uniform(0.8, 1.2))  # noqa: S311
             try:
                 event = await asyncio.wait_for(self._events.get(), max(0.0, wait))
             except TimeoutError:
@@ -150,18 +149,18 @@ class Handset:
                     if not await self._renew():
                         return
                     renew = self._renewal()
-                elif not self.agents:
+                    continue
+                self._patience = min(LONGEST, self._patience * 2)
+                if not self.agents:  # somebody pulls its plug and tries again
                     return
-                else:
-                    patience = min(LONGEST, patience * 2)
-                    done = await self._provision()
+                done = await self._provision()
                 continue
             while not self._events.empty():  # a second one meanwhile asks for nothing more
                 event = REBOOT if REBOOT in (event, self._events.get_nowait()) else event
             if event == REBOOT:
                 await self._idle(list(self.agents))
                 return
-            patience, done = FIRST, await self._provision()
+            self._patience, done = FIRST, await self._provision()
 
     def _renewal(self) -> float:
         return time.monotonic() + (self.lease.renew if self.lease else LONGEST)
@@ -204,8 +203,9 @@ class Handset:
             faults.append(str(error))
         if not self.agents:
             self.state = "unconfigured"
-            faults = faults or ["no account in what it got"]
+            faults = faults or [self._refusal or "no account in what it got"]
         self.error = "; ".join(faults)
+        self._patience = self._patience if faults else FIRST
         return not faults
 
     def _fetcher(self) -> Fetcher:
@@ -234,6 +234,7 @@ class Handset:
     async def _files(self, http: Fetcher, place: Place) -> dict[str, str]:
         found: dict[str, str] | None = None
         refused: FetchError | None = None
+        self._refusal = ""
         for group in choices(self.phone):
             for name in group:
                 try:
@@ -243,6 +244,7 @@ class Handset:
                     refused = error if refused is None or not isinstance(error, AbsentError) else refused
         if found is None:
             raise refused or AbsentError("no file")
+        self._refusal = str(refused) if refused else ""
         return found
 
     async def _authority(self, http: Fetcher) -> None:
