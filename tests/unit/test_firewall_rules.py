@@ -53,6 +53,31 @@ def test_ssh_is_for_the_management_network_only(clinic: Clinic) -> None:
     assert rules.count("dport 22 accept") == 1
 
 
+def test_a_quarantined_telephone_reaches_provisioning_and_nothing_else(clinic: Clinic) -> None:
+    voice = chain(firewall(clinic), "voice")
+    here = "ip saddr 10.77.20.11-10.77.20.30 counter drop"
+    before, _, after = voice.partition(here)
+    assert after, "the case has a quarantine"
+    opened = re.findall(r"dport (\d+|\{[^}]*\})[^\n]* accept", before)
+    assert opened == ["443", "67"] and "dport 5061 accept" in after
+    without = clinic.model_copy(update={"provisioning": clinic.provisioning.model_copy(update={"quarantine": None})})
+    assert "drop comment" not in chain(firewall(without), "voice").replace('drop comment "HTTPS flood"', "")
+
+
+def test_http_without_tls_has_no_door_and_dhcp_one_only_where_the_pbx_serves_it(clinic: Clinic) -> None:
+    rules = firewall(clinic)
+    assert not re.search(r"\b80\b", chain(rules, "voice"))
+    assert rules.count("udp dport 67 accept") == 2
+    off = clinic.model_copy(update={"provisioning": clinic.provisioning.model_copy(update={"dhcp": False})})
+    assert "dport 67" not in firewall(off)
+
+
+def test_who_holds_many_connections_to_provisioning_is_stopped_before_the_door(clinic: Clinic) -> None:
+    voice = chain(firewall(clinic), "voice")
+    assert re.search(r"tcp dport 443 ct state new add @https \{ ip saddr ct count over \d+ \} counter drop", voice)
+    assert voice.index("HTTPS flood") < voice.index("tcp dport 443 accept")
+
+
 def test_databases_manager_and_metrics_have_no_door(clinic: Clinic) -> None:
     assert not re.search(r"\b(5038|5432|9\d{3})\b", firewall(clinic))
 
