@@ -30,6 +30,7 @@ from tasks import trees  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 Say = Callable[[str], None]
+Linked = Callable[[Any], None]
 
 
 class _Lines(logging.Handler):
@@ -84,19 +85,22 @@ class _Progress(BaseStateCallback):
 
 
 def run(
-    clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = (), restart: bool = False
-) -> dict[str, Any]:
+    clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = (), restart: bool = False,
+    make: bool = True, file: Path = ROOT / "deploy.py", before: Linked | None = None, after: Linked | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Deploy, or with `dry` only compare. Changed, unchanged and failed operations by phase, and the dry run's diff.
 
     With `restart` Asterisk may be restarted, if that is what its addresses need and no call is up.
-    `only` names phases as the result does, in any case; the others are compared but not run.
+    `only` names phases as the result does, in any case; the others are compared but not run. `file`: a deploy of fewer
+    phases, which compares nothing else. Without `make` a machine that is missing is not made. `before` and `after` the
+    phases what they name is called with the connection's own paramiko client; `after` only when none failed.
     """
     logger.setLevel(logging.WARNING)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # every failure is told in our own words
     get_hub().NOT_ERROR += (KeyboardInterrupt,)  # as is Ctrl-C
     trees.preview.clear()
     connection.refused.clear()
-    hosts = inventory.hosts(clinic, dry=dry, at=at, restart=restart)
+    hosts = inventory.hosts(clinic, dry=dry, at=at, restart=restart, make=make)
     night = inventory.tonight()
     hidden = veil(night.secrets)
 
@@ -125,11 +129,14 @@ def run(
                     remedy="mend that; then run the deploy again",
                 ) from None
             lines.kept = None
+            client = connection.client_of(next(iter(state.inventory)))
+            if before:
+                before(client)
             for note in night.notes:
                 tell(f"  {note}")
             state.set_stage(StateStage.Prepare)
             try:
-                load_deploy_file(state, str(ROOT / "deploy.py"))
+                load_deploy_file(state, str(file))
             except UnexpectedExternalError as error:  # pyinfra's wrapper of what our own code raised
                 raise error.exception from None
             except PyinfraError as error:
@@ -150,6 +157,8 @@ def run(
                 except PyinfraError as error:
                     if not progress.failed:
                         progress.failed.append(str(error))
+            if after and not progress.failed:
+                after(client)
     finally:
         disconnect_all(state)
     result = _result(night, names, planned, progress, dry)

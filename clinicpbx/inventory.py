@@ -137,9 +137,10 @@ def tonight() -> Night:
 
 
 def hosts(
-    clinic: str, *, dry: bool | None = None, at: str = "", restart: bool = False
+    clinic: str, *, dry: bool | None = None, at: str = "", restart: bool = False, make: bool = True
 ) -> list[tuple[str, dict[str, Any]]]:
-    """pyinfra's hosts: the PBX. With `dry` (or pyinfra's own --dry) a missing VM is not made, and it cannot connect."""
+    """pyinfra's hosts: the PBX. With `dry` (or pyinfra's own --dry), or without `make`, a missing VM is not made, and
+    it cannot connect."""
     only_look = "--dry" in sys.argv if dry is None else dry
     plan = night(clinic, at, deploying=True, dry=only_look, restart=restart)
     _current.append(plan)
@@ -158,5 +159,5 @@ def hosts(
         "ssh_paramiko_connect_kwargs": {"pkey": key},
         "_sudo": True,
     }
-    data["prepare"] = plan.need_machine if only_look else plan.make_machine
+    data["prepare"] = plan.make_machine if make and not only_look else plan.need_machine
     return [(f"{plan.clinic.hypervisor.vm.name}.{clinic}", data)]

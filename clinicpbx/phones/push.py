@@ -80,13 +80,12 @@ def stale(found: Look, people: Collection[Person]) -> list[Job]:
 
 
 def push(
-    clinic: Clinic, fleet: Fleet, jobs: Collection[Job], tell: Teller, patience: Patience | None = None,
+    clinic: Clinic, fleet: Fleet, jobs: Collection[Job], found: Look, tell: Teller, patience: Patience | None = None,
     clock: Callable[[], float] = time.monotonic, pause: Callable[[float], None] = time.sleep,
 ) -> Result:  # fmt: skip
-    """Until each is confirmed or given up, with its reason."""
+    """Until each is confirmed or given up, with its reason. `found`: the fleet as it was just now."""
     run = _Run(clinic, fleet, tell, patience or Patience(), {job.ext: job for job in jobs}, clock)
     began = clock()
-    found = fleet.look()
     run.away(found)
     while run.pending or run.out:
         run.tell_next(found)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Protocol
 
 from clinicpbx import deployment  # first: it lets gevent take over sockets before anything opens one
@@ -18,10 +19,11 @@ from clinicpbx.phones import change, state
 from clinicpbx.phones.pbx import Fleet
 from clinicpbx.phones.push import Job, Patience, Teller, stale, summary
 from clinicpbx.phones.push import push as told
+from clinicpbx.phones.state import Look
 
-ACCOUNTS = ("Asterisk", "Provisioning")
-"""What a telephone and the PBX must agree on: a new SIP password goes to both, to the PBX first."""
-EVERYWHERE = (*ACCOUNTS, "Guard")
+ACCOUNTS = Path(__file__).with_name("deploy.py")
+EVERYWHERE = ("Asterisk", "Provisioning", "Guard")
+"""The phases that know which telephone is whose, and where."""
 
 
 class Shows(Teller, Protocol):
@@ -35,36 +37,49 @@ def push(
     """`clinicpbx phones push`. -> confirmed {ext: seconds}, failed [rows], waited, waves, left, stale..."""
     began = time.monotonic()
     people = state.chosen(described, departments, extensions)
-    with closing(login(clinic, at)) as client:
+    report: dict[str, Any] = {"clinic": described.name, "confirmed": {}, "failed": [], "waited": [], "waves": []}
+    first: list[Look] = []
+
+    def before(client: Any) -> None:
+        if changed or dry:
+            first.append(Fleet(client).look())
+
+    def after(client: Any) -> None:
         fleet = Fleet(client)
-        before = fleet.look() if changed or dry else None
-        result = deployment.run(clinic, at, dry=dry, say=tell.say, only=ACCOUNTS)
-        _must_succeed(result)
-        after = fleet.look() if not dry else before
-        assert after is not None  # noqa: S101 - one of the two looks was made
-        wanted = _rendered(clinic, at) if dry else {}
-        jobs = [Job(p, wanted[mac12(p.phone.mac)]) for p in described.people] if dry else stale(after, described.people)
-        jobs = [job for job in jobs if job.version != after.applied(job.mac)]
-        if changed and before is not None:
-            jobs = [job for job in jobs if job.version != before.wanted(job.mac)]
+        found = first[0] if dry else fleet.look()
+        jobs = would_be(found, described, _rendered()) if dry else stale(found, described.people)
+        if changed:
+            jobs = [job for job in jobs if job.version != first[0].wanted(job.mac)]
         mine = {p.ext for p in people}
         chosen = [job for job in jobs if job.ext in mine]
-        report: dict[str, Any] = {
-            "clinic": described.name, "site": result["site"], "dry": dry, "diff": result["diff"],
-            "uploaded": sum(phase["changed"] for phase in result["phases"].values()),
-            "stale": [job.ext for job in chosen], "left": [job.ext for job in jobs if job.ext not in mine],
-            "unchanged": len(people) - len(chosen), "confirmed": {}, "failed": [], "waited": [], "waves": [],
-        }  # fmt: skip
+        report["stale"], report["left"] = [j.ext for j in chosen], [j.ext for j in jobs if j.ext not in mine]
+        report["unchanged"] = len(people) - len(chosen)
         if chosen and not dry:
             tell.begin(len(chosen))
-            done = told(described, fleet, chosen, tell, Patience(calls=calls))
-            report |= {"confirmed": done.done, "failed": summary(described, done), "waited": done.waited,
-                       "waves": done.waves}  # fmt: skip
+            done = told(described, fleet, chosen, found, tell, Patience(calls=calls))
+            report.update(confirmed=done.done, failed=summary(described, done), waited=done.waited, waves=done.waves)
+
+    result = deployment.run(
+        clinic, at, dry=dry, say=tell.say, make=False, file=ACCOUNTS, before=before, after=after
+    )  # fmt: skip
+    if result["failed"]:
+        raise ClinicError(
+            f"The deploy failed at: {result['failed'][0]}. No telephone was told anything.",
+            remedy="mend it and run the same command again; what is done stays",
+        )
+    uploaded = sum(phase["changed"] for phase in result["phases"].values())
+    report |= {"site": result["site"], "dry": dry, "diff": result["diff"], "uploaded": uploaded}
     report["seconds"] = round(time.monotonic() - began, 2)
     return report
 
 
-def _rendered(clinic: str, at: str) -> dict[str, str]:
+def would_be(found: Look, described: Clinic, versions: Mapping[str, str]) -> list[Job]:
+    """Those whose applied version is not what a push would bring."""
+    jobs = [Job(person, versions[mac12(person.phone.mac)]) for person in described.people]
+    return [job for job in jobs if job.version != found.applied(job.mac)]
+
+
+def _rendered() -> dict[str, str]:
     """MAC to the version that a push would bring."""
     from clinic.rendering.phones import phones
 
@@ -79,8 +94,12 @@ def deployed(clinic: str, at: str, edit: change.Edit, ext: str, say: Callable[[s
     if edit.changes:
         edit.write()
     inventory.night.cache_clear()
-    result = deployment.run(clinic, at, dry=False, say=say, only=EVERYWHERE)
-    _must_succeed(result)
+    result = deployment.run(clinic, at, dry=False, say=say, only=EVERYWHERE, make=False)
+    if result["failed"]:
+        raise ClinicError(
+            f"The description is changed, but the deploy failed at: {result['failed'][0]}",
+            remedy="mend it and run the same command again; what is done stays",
+        )
     phone = edit.clinic.by_ext[ext].phone
     return {
         "deployed": {name: facts["changed"] for name, facts in result["phases"].items()},
@@ -108,11 +127,3 @@ def replaced(clinic: str, at: str, edit: change.Edit, ext: str, say: Callable[[s
         f"  Then: clinicpbx phones status {clinic} --ext {ext}",
     ]
     return report
-
-
-def _must_succeed(result: dict[str, Any]) -> None:
-    if result["failed"]:
-        raise ClinicError(
-            f"The deploy failed at: {result['failed'][0]}. No telephone was told anything.",
-            remedy="mend it and run the same command again; what is done stays",
-        )
