@@ -24,6 +24,7 @@ class FakePbx:
     """Files are `path: (data, mode, owner)`; services are the names of those that run and are enabled.
 
     `met`: numbers of steps that hold; `former`: units in a former sandbox; `newer`: packages from elsewhere.
+    `card`: the one that has the voice address.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class FakePbx:
         self.marks: dict[str, str] = {}
         self.met: set[int] = set()
         self.container = "none"
+        self.card = "eth1"
         self.former: list[str] = []
         self.newer: set[str] = set()
         self.commands: list[str] = []
@@ -70,6 +72,11 @@ class FakePbx:
             return "\n".join(
                 line.split()[0] for line in shlex.split(text)[2].splitlines() if line.split()[0] in self.newer
             )
+        if text.startswith("ip -j -4 address"):
+            return json.dumps([{"ifname": self.card}] if self.card else [])
+        if "os.walk(sys.argv[1])" in text:
+            below = f"{shlex.split(text)[-1]}/"
+            return json.dumps({p.removeprefix(below): self._look(p)[:3] for p in self.files if p.startswith(below)})
         if text.startswith("python3 -c"):
             wanted = json.loads(shlex.split(text)[-1])
             return json.dumps({p: self._look(p) for p in wanted if p in self.files})
@@ -88,7 +95,7 @@ class FakePbx:
             times = "atime=1 mtime=1 ctime=1 size=1"
             return f"user=root group=root mode=lrwxrwxrwx {times} '/etc/localtime' -> '{self.zone}'"
         if "systemctl show" in text:
-            names = re.findall(r"'?([\w@.-]+\.service)'?", text)
+            names = re.findall(r"'?([\w@.-]+\.(?:service|socket))'?", text)
             state = {n: ("running" if n in self.running else "dead", "enabled" if n in self.enabled else "disabled")
                      for n in names}  # fmt: skip
             return "\n".join(f"Id={n}\nSubState={run}\nUnitFileState={on}\n" for n, (run, on) in state.items())
@@ -119,6 +126,8 @@ class FakePbx:
             return 1, "refused by the test"
         if command.endswith("clinic-generation restart"):
             self.restart_needed = []
+        elif 'tar --extract --directory="$NEW"' in command:
+            self._placed(command, data)
         elif "tar --extract" in command:
             folder = re.search(r"--directory=(\S+?)(?: |'|$)", command)
             for mark in re.findall(r"touch (\S+)", command):
@@ -133,6 +142,20 @@ class FakePbx:
             for kind, name, digest in re.findall(r"COMMENT ON (DATABASE|ROLE) (\w+) IS '(\w+)'", data.decode()):
                 self.marks["schema" if kind == "DATABASE" else name] = digest
         return 0, ""
+
+    def _placed(self, command: str, data: bytes) -> None:
+        """A folder's files, as tasks.trees places them: `.gone` lists those that go."""
+        home = shlex.split(shlex.split(command)[-1])[-3]
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for entry in archive:
+                content = archive.extractfile(entry)
+                assert content
+                if entry.name == ".gone":
+                    for name in json.load(content):
+                        self.files.pop(f"{home}/{name}", None)
+                else:
+                    owner = f"{entry.uname}:{entry.gname}"
+                    self.files[f"{home}/{entry.name}"] = (content.read(), f"{entry.mode:o}", owner)
 
     # --- a run
 
