@@ -1,9 +1,11 @@
-"""The clinic as rows, for tables and JSON: people, groups, call flow, ports."""
+"""The clinic as rows, for tables and JSON: people, groups, call flow, ports, telephones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from clinic.keys import buttons, pages
+from clinic.leases import addresses
 from clinic.model import Clinic
 from clinic.people import Role
 
@@ -81,4 +83,30 @@ def ports(clinic: Clinic) -> list[Row]:
     ]
 
 
-VIEWS: dict[str, Callable[[Clinic], list[Row]]] = {"people": people, "groups": groups, "flow": flow, "ports": ports}
+def phones(clinic: Clinic) -> list[Row]:
+    """Every telephone as it will configure itself: its fixed address, its buttons, its console's pages."""
+    given = addresses(clinic)
+    rows = []
+    for person in sorted(clinic.people, key=lambda p: p.ext):
+        rows.append(
+            {
+                "ext": person.ext,
+                "name": person.name,
+                "phone": person.phone.model,
+                "mac": person.phone.mac,
+                "address": str(given[person.ext]) if clinic.provisioning.dhcp else "",
+                "encrypted": "yes" if clinic.encrypts(person) else "",
+                "keys": str(len(buttons(clinic, person))),
+                "pages": str(len(pages(clinic, person)) or ""),
+            }
+        )
+    return rows
+
+
+VIEWS: dict[str, Callable[[Clinic], list[Row]]] = {
+    "people": people,
+    "groups": groups,
+    "flow": flow,
+    "ports": ports,
+    "phones": phones,
+}

@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 # Columns that are useless when cut.
-NARROW = {"number", "ext", "mac", "port", "switch", "socket"}
+NARROW = {"number", "ext", "mac", "port", "switch", "socket", "address", "keys", "pages"}
 
 
 class What(StrEnum):
@@ -34,6 +34,7 @@ class What(StrEnum):
     GROUPS = "groups"
     FLOW = "flow"
     PORTS = "ports"
+    PHONES = "phones"
     ALL = "all"
 
 

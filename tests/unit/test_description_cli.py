@@ -77,6 +77,14 @@ def test_show_gives_json(run: CliRunner) -> None:
     assert len(cables) == len(set(cables)) >= 152
 
 
+def test_show_gives_every_telephone_its_address_and_keys(run: CliRunner) -> None:
+    rows = json.loads(run.invoke(app, ["show", "case", "--what", "phones", "--json"]).output)["phones"]
+    assert len({row["address"] for row in rows}) == len(rows) >= 152
+    operator = next(row for row in rows if row["ext"] == "2001")
+    assert (operator["keys"], operator["pages"], operator["encrypted"]) == ("29", "2", "")
+    assert next(row for row in rows if row["ext"] == "4101")["encrypted"] == "yes"
+
+
 def test_unknown_clinic_is_refused_with_a_remedy(run: CliRunner) -> None:
     refused = run.invoke(app, ["check", "nowhere"]).exception
     assert isinstance(refused, ClinicError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from clinic.keys import Mode, buttons, layout, pages
 from clinic.model import Clinic
 from clinic.people import Key, Person
 from clinic.phones import MODELS
-from tests.unit.phones_reader import case
+from clinic.rendering import asterisk
+from clinicpbx.generation import templates
+from tests.unit.phones_reader import Secrets, case
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,35 @@ def test_keys_beside_the_display_are_filled_before_its_pages(clinic: Clinic) -> 
     got = layout(clinic, with_keys(clinic, "3101", *keys), MODELS["GRP2614"])
     assert (len(got.line_keys), len(got.multi_keys), got.console) == (7, 24, ())
     assert [b.mode for b in got.line_keys] == [Mode.LINE, *[Mode.LAMP] * 6]
+
+
+def test_whatever_a_button_watches_has_a_hint_and_whatever_it_dials_exists(clinic: Clinic) -> None:
+    """Against the rendered dial plan: a lamp without a hint stays dark, a code that nobody answers beeps."""
+    plan = asterisk.render(clinic, Secrets(), templates())
+    hints = set(re.findall(r"^exten => ([^,]+),hint,", plan["dialplan/people.conf"].decode(), re.M))
+    people, features = plan["dialplan/people.conf"].decode(), plan["dialplan/features.conf"].decode()
+    codes = set(re.findall(r"^exten => ([^,]+),1,", features, re.M))
+    groups = set(re.findall(r"^exten => (5\d+),1,", people, re.M))
+    assert "include => parkedcalls" in people and {"_*11XXXX", "_*13XXXX", "*131", "*14"} <= codes
+    places, known = set(clinic.numbering.parking.numbers()[1:]), {p.ext for p in clinic.people}
+    for person in clinic.people:
+        for button in (*buttons(clinic, person), *(b for page in pages(clinic, person) for b in page)):
+            if button.mode is Mode.LAMP:
+                assert button.number in hints | places, button
+            elif button.mode is Mode.DIAL:
+                assert button.number in codes, button
+            elif button.mode is Mode.TRANSFER:
+                assert button.number in groups | known, button
+    assert "5000" in hints and "5001" not in hints, "the control: the queue has a hint, a hunt group has none"
+
+
+def test_lamps_number_is_obeyed_for_its_owner_only(clinic: Clinic) -> None:
+    """Else anybody who may dial a code could log an operator out."""
+    features = asterisk.render(clinic, Secrets(), templates())["dialplan/features.conf"].decode()
+    for code, on, off in (("*11", "*11,1", "*12,1"), ("*13", "*131,1", "*14,1")):
+        asked, owner, turn = features.split(f"exten => _{code}XXXX,1,")[1].splitlines()[:3]
+        assert asked == "Gosub(operator,s,1)" and '"${EXTEN:3}" != "${who}"]?refuse,s,1' in owner
+        assert turn.endswith(f"?{off}:{on})")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ def plain(value: str) -> str:
 
 def text(value: str) -> str:
     """A value as text between tags or in an attribute. A certificate keeps its lines."""
+    if value.isalnum() or not value:
+        return value
     kept = "\n".join(plain(line) for line in value.split("\n")) if value.startswith("-----BEGIN ") else plain(value)
     return escape(kept)
 
@@ -33,17 +35,17 @@ def document(root: str) -> bytes:
 
 
 def aliases(mac: str, settings: Settings) -> bytes:
-    """Grandstream's named settings: config version 2. An empty `mac` leaves the element out."""
-    return _grandstream(mac, "2", (tag("item", text(value), name=key) for key, value in settings.items()))
+    """Grandstream's named settings: config version 2. An empty `mac` leaves the element out. Keys are ours."""
+    return _grandstream(mac, "2", (f'<item name="{key}">{text(value)}</item>\n' for key, value in settings.items()))
 
 
 def p_values(mac: str, settings: Settings) -> bytes:
-    """Grandstream's numbered settings: config version 1."""
-    return _grandstream(mac, "1", (tag(key, text(value)) for key, value in settings.items()))
+    """Grandstream's numbered settings: config version 1. Keys are ours."""
+    return _grandstream(mac, "1", (f"<{key}>{text(value)}</{key}>\n" for key, value in settings.items()))
 
 
 def _grandstream(mac: str, version: str, settings: Iterable[str]) -> bytes:
-    body = tag("config", "\n", *(f"{line}\n" for line in settings), version=version)
+    body = tag("config", "\n", *settings, version=version)
     return document(tag("gs_provision", "\n", f"{tag('mac', text(mac))}\n" if mac else "", body, "\n", version="1"))
 
 
