@@ -18,13 +18,16 @@ from lab import netns
 INTERFACE = "voice"  # the engineer's own card on the voice network
 
 
-def outside_the_phones(clinic: Clinic, namespace: str) -> str:
-    """An address of the voice network that no telephone may get, nor the PBX, the gateway or the workstation has."""
+def outside_the_phones(clinic: Clinic, namespace: str, number: int = 1) -> str:
+    """An address of the voice network that no telephone may get, nor the PBX, the gateway or the workstation has.
+
+    Checks that run at once take different numbers, counted from the network's end.
+    """
     voice = clinic.networks.voice
     own = re.findall(r"inet ([0-9.]+)/", netns.run(["ip", "-4", "-o", "addr", "show"], namespace=namespace))
     taken = {voice.pbx, voice.gateway, *map(IPv4Address, own)}
     free = [a for a in voice.cidr.hosts() if not voice.phones_from <= a <= voice.phones_to and a not in taken]
-    return str(free[-1])
+    return str(free[-number])
 
 
 @contextlib.contextmanager

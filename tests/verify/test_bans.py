@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinic.model import Clinic
+from clinicpbx.verify.banned import banned, forgotten
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
@@ -27,23 +27,6 @@ RATE = 70.0
 def ignored(pbx: Pbx, jail: str) -> list[str]:
     """The networks that a jail spares."""
     return re.findall(r"[|`]- (\S+)", pbx.run(f"fail2ban-client get {jail} ignoreip"))
-
-
-def banned(pbx: Pbx, address: str) -> list[str]:
-    """The jails that ban the address, asked of the kernel: what counts is what is dropped."""
-    found = pbx.run("nft list table inet clinic-bans 2>/dev/null", check=False)
-    sets = re.findall(r"set addr-set-(\S+) \{[^}]*elements = \{([^}]*)\}", found)
-    return [name for name, elements in sets if address in re.split(r"[\s,]+", elements)]
-
-
-@contextlib.contextmanager
-def forgotten(pbx: Pbx, address: str) -> Iterator[None]:
-    """Whatever happens within the block, the address is not banned after it and fail2ban knows nothing of it."""
-    pbx.run(f"fail2ban-client unban {address}")
-    try:
-        yield
-    finally:
-        pbx.run(f"fail2ban-client unban {address}", check=False)
 
 
 @pytest.fixture

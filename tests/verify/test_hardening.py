@@ -46,6 +46,9 @@ EXPOSURE = {
     "logrotate.service": 1.8,  # (6.4)
     "nftables.service": 2.2,  # (9.4)
     "fail2ban.service": 2.0,  # (9.4)
+    "clinic-provisioning.service": 0.4,
+    "nginx.service": 1.6,  # (9.4)
+    "kea-dhcp4-server.service": 1.7,  # (8.3)
 }
 OURS = 3.0  # any other service of ours
 PRIVILEGED = {"/usr/bin/sudo", "/usr/sbin/unix_chkpwd", "/usr/lib/dbus-1.0/dbus-daemon-launch-helper"}
@@ -54,6 +57,9 @@ MODES = {
     "/var/lib/clinicpbx/generations": "750 root:asterisk", "/var/log/asterisk": "750 asterisk:asterisk",
     "/var/log/audit": "750 root:adm", "/etc/sudoers.d/clinicpbx": "440 root:root", "/root": "700 root:root",
     "/etc/ssh/sshd_config.d/10-clinic.conf": "600 root:root",
+    "/var/lib/clinicpbx/phones": "750 root:clinic-provisioning", "/etc/nginx/clinic.key": "640 root:www-data",
+    "/etc/clinicpbx/provisioning.json": "640 root:clinic-provisioning",
+    "/var/log/clinic-provisioning": "750 clinic-provisioning:clinic-provisioning",
 }  # fmt: skip
 EACH_CARD = {
     "ipv4": {"accept_redirects": "0", "secure_redirects": "0", "send_redirects": "0", "accept_source_route": "0"},
@@ -161,11 +167,13 @@ def test_services_run_in_sandboxes(pbx: Pbx, evidence: Evidence, control: Contro
         return status["NoNewPrivs:"], int(status["Seccomp_filters:"])
 
     _, brought = filters("1")
-    for unit in ("asterisk", "postgresql@17-main", "clinic-ledger", "fail2ban"):
+    for unit in ("asterisk", "postgresql@17-main", "clinic-ledger", "fail2ban", "clinic-provisioning", "nginx"):
         pid = pbx.run(f"systemctl show -P MainPID {unit}").strip()
         privileges, number = filters(pid)
         assert (privileges, number > brought) == ("1", True), f"{unit} runs outside its sandbox until its next start"
-    evidence("asterisk, postgresql, clinic-ledger and fail2ban run with no new privileges and filtered system calls")
+    evidence(
+        "asterisk, postgresql, clinic-ledger, fail2ban, clinic-provisioning, nginx: no new privileges, filtered calls"
+    )
     with control("a process without a sandbox is told from these"):
         assert filters("self") == ("1", brought + 1)
 

@@ -81,7 +81,7 @@ def test_listening_sockets(pbx: Pbx, clinic: Clinic, locks: Locks, evidence: Evi
     # pjproject's DNS client has one socket for each address family, on ports the kernel chooses
     assert len(outside) <= 2 and all(a in ANYWHERE for a, _ in outside), f"RTP at {outside}"
     others = {(port, program) for _, _, port, program in found if program != "asterisk"}
-    allowed = {22: "sshd", 123: "chronyd", 323: "chronyd", 80: "nginx", 443: "nginx", 68: "systemd-network"}
+    allowed = {22: "sshd", 123: "chronyd", 323: "chronyd", 443: "nginx", 67: "kea-dhcp4", 68: "systemd-network"}
     # The watchdog asks from ports of the kernel's choice: one socket for each uplink, one for the DNS servers.
     asking = sorted(p for p, n in others if n == "python3" and p >= 32768)[: len(clinic.uplinks) + 1]
     others -= {(p, "python3") for p in asking}
