@@ -234,8 +234,8 @@ def dhcp_notes(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
 
     described = descriptions.read_or_explain(clinic)
     folder = descriptions.find(clinic).parent
-    site = Site.at(at, folder)
-    found = dhcp.notes(described, site.secrets(Store(folder).ensure(described)))
+    secrets = Site.at(at, folder).secrets(Store(folder).existing())
+    found = dhcp.notes(described, secrets)
     files = dhcp.write(found, view.reports(folder.name))
     if as_json:
         typer.echo(json.dumps({**dhcp.public(found), "files": [str(f) for f in files]}, ensure_ascii=False, indent=2))

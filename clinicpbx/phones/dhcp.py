@@ -14,6 +14,7 @@ from typing import Any
 from clinic.leases import addresses, mac12
 from clinic.model import Clinic
 from clinic.phones import MODELS
+from clinicpbx.errors import ClinicError
 
 OPTIONS = {
     "42": "NTP server",
@@ -24,7 +25,13 @@ OPTIONS = {
 
 
 def notes(clinic: Clinic, secrets: Mapping[str, str]) -> dict[str, Any]:
-    """`network`, `options` for everybody, and `phones` with their own. KeyError for a missing secret."""
+    """`network`, what is for `everybody`, and `phones` with their own. ClinicError for a missing secret."""
+    without = [p.ext for p in clinic.people if f"first-access/{mac12(p.phone.mac)}" not in secrets]
+    if without:
+        raise ClinicError(
+            f"{len(without)} telephones have no first-access token yet, as {without[0]}.",
+            remedy="clinicpbx secrets ensure CLINIC",
+        )
     voice, ours = clinic.networks.voice, clinic.provisioning
     time = str(ours.time_server or voice.pbx)
     leases = addresses(clinic)
