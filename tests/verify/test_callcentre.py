@@ -241,6 +241,12 @@ def test_operators_log_in_and_pause(
     evidence(f"*78: {line}")
     day.phones.confirmed(operator, "*79")
     assert "paused" not in pbx.queue()[operator], "*79 did not end the pause that *78 began"
+    lamp = f"*13{operator}"  # what the key with the lamp of one's own pause dials
+    day.phones.confirmed(operator, lamp)
+    assert "paused" in pbx.queue()[operator], f"{lamp} did not pause"
+    day.phones.confirmed(operator, lamp)
+    assert "paused" not in pbx.queue()[operator], f"{lamp} again did not end the pause"
+    evidence(f"{lamp}: paused, and again: back")
     unknown = next(d for d in "987654321" if d not in clinic.call_centre.pause_reasons)
     with control("a pause reason that does not exist is refused"):
         day.phones.confirmed(operator, f"*13{unknown}")
@@ -248,6 +254,9 @@ def test_operators_log_in_and_pause(
     with control(f"{doctor}, who is no operator, cannot log in"):
         day.phones.confirmed(doctor, "*11")
     assert doctor not in pbx.queue()
+    with control(f"{lamp} is {operator}'s, and {doctor} cannot pause a colleague"):
+        day.phones.confirmed(doctor, lamp)
+    assert "paused" not in pbx.queue()[operator]
 
 
 @pytest.mark.check(
