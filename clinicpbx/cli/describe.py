@@ -16,7 +16,7 @@ from rich.table import Table
 from clinic.mistakes import DescriptionError, Mistake
 from clinic.schema import text as schema_text
 from clinic.views import VIEWS, Row
-from clinicpbx import descriptions
+from clinicpbx import descriptions, provisioning
 from clinicpbx.errors import ClinicError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="The clinic's description.")
@@ -53,6 +53,8 @@ def check(clinic: ClinicName, as_json: Json = False) -> None:
             count = len(error.mistakes)
             console.print(f"[bold red]{count} mistake{'s' if count > 1 else ''}.[/] Nothing was contacted.")
         raise typer.Exit(1) from None
+    if built.provisioning.firmware:
+        provisioning.firmware(built, descriptions.find(clinic).parent)
     if as_json:
         _print_json({"ok": True, "mistakes": []})
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,10 +141,10 @@ def replace(
 
     Only the MAC address of that person changes in clinic.yml; the old telephone's passwords stop working.
     """
-    from clinicpbx.phones import change, run
+    from clinicpbx.phones import change
 
     changes = {"mac": change.address(mac)} | ({"model": model} if model else {})
-    _changed(clinic, at, ext, changes, dry, as_json, lambda edit: run.replaced(clinic, at, edit, ext, _say(as_json)))
+    _changed(clinic, at, ext, changes, dry, as_json, "replaced")
 
 
 @app.command(epilog="Example:  phones moved case 3111 2-214-1 sw-2 14")
@@ -162,16 +161,13 @@ def moved(
     as_json: Json = False,
 ) -> None:
     """Write down that a telephone moved to another socket, and let alerts and reports know."""
-    from clinicpbx.phones import run
-
-    changes = {"socket": socket, "switch": switch, "port": port}
-    _changed(clinic, at, ext, changes, dry, as_json, lambda edit: run.deployed(clinic, at, edit, ext, _say(as_json)))
+    _changed(clinic, at, ext, {"socket": socket, "switch": switch, "port": port}, dry, as_json, "deployed")
 
 
 def _changed(
-    clinic: str, at: str, ext: str, changes: dict[str, Any], dry: bool, as_json: bool,
-    deploy: Callable[[Any], dict[str, Any]],
+    clinic: str, at: str, ext: str, changes: dict[str, Any], dry: bool, as_json: bool, deploy: str
 ) -> None:  # fmt: skip
+    """Show the change of the description and, unless `dry`, carry it out by this function of clinicpbx.phones.run."""
     from clinicpbx.phones import change
 
     console = view.console(as_json)
@@ -180,16 +176,13 @@ def _changed(
         view.diff(console, edit.diff() or [f"{descriptions.shown(edit.path)} has this already"])
     report: dict[str, Any] = {"ext": ext, "dry": dry, "changes": changes, "diff": edit.diff()}
     if not dry:
-        report |= deploy(edit)
+        from clinicpbx.phones import run
+
+        report |= getattr(run, deploy)(clinic, at, edit, ext, lambda text: console.print(text, markup=False))
     if as_json:
         typer.echo(json.dumps(report, ensure_ascii=False, indent=2))
     for line in report.get("next", ()) if not as_json else ():
         console.print(line, markup=False)
-
-
-def _say(as_json: bool) -> Callable[[str], None]:
-    console = view.console(as_json)
-    return lambda text: console.print(text, markup=False)
 
 
 @app.command("open", epilog="Examples:  phones open case 3111  |  phones open case 3111 15")
