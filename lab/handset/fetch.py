@@ -5,6 +5,7 @@ No error of this module names a path: the first one holds a secret.
 
 from __future__ import annotations
 
+import base64
 import ssl
 from dataclasses import dataclass
 from functools import cache
@@ -99,9 +100,10 @@ class Fetcher:
         """(status, Location, body). Names go out as they are written: a telephone encodes nothing."""
         if urlsplit(url).scheme not in ("http", "https"):
             raise FetchError(f"{urlsplit(url).scheme or 'no'} scheme, which the telephone does not speak")
-        auth = aiohttp.BasicAuth(place.user, place.password, "utf-8") if login else None
+        basic = base64.b64encode(f"{place.user}:{place.password}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}"} if login else {}
         try:
-            async with self._session.get(URL(url, encoded=True), auth=auth, allow_redirects=False) as answer:
+            async with self._session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as answer:
                 body = await answer.content.read(LARGEST + 1) if answer.status == 200 else b""
                 while answer.status == 200 and len(body) <= LARGEST and not answer.content.at_eof():
                     body += await answer.content.read(LARGEST + 1 - len(body))
