@@ -59,7 +59,8 @@ class Pbx:
     def grandstream(self, mac: str, ext: str, book: bool = True) -> bytes:
         host = self.root.removeprefix("https://")
         values = {
-            "P271": "1", "P47": self.sip, "P35": ext, "P36": ext, "P34": self.password, "P212": "2", "P237": f"{host}/p",
+            "P271": "1", "P47": self.sip, "P35": ext, "P36": ext, "P34": self.password, "P212": "2",
+            "P237": f"{host}/p",
             "P1360": mac, "P1361": SECRET, "P145": "0", "P8337": "0", "P4428": "1", "P8463": "1", "P22030": "1",
             "P8433": authority(), "P8502": "2", "P192": f"{host}/w/{self.version}", "P238": "2" if book else "0",
             **({"P330": "3", "P331": f"{host}/b/{self.version}", "P6713": mac, "P6714": SECRET} if book else {}),
