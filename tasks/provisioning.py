@@ -89,7 +89,7 @@ def provisioning(wanted: Provisioning) -> None:
         name="nginx's configuration and certificate are the clinic's, tried before they replace the running ones",
         wanted={
             "/etc/nginx/nginx.conf": File(wanted.nginx.encode()),
-            CERTIFICATE: File(wanted.certificate.encode()),
+            CERTIFICATE: File(wanted.certificate.encode(), "640", "root:www-data"),
             KEY: File(wanted.key.encode(), "640", "root:www-data", hidden=True),
         },
         check=TRY_NGINX,

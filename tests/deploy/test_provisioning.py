@@ -93,7 +93,7 @@ def test_telephones_files_are_the_services_alone_to_read(run: Run, pbx: FakePbx)
     assert modes == {("640", "root:clinic-provisioning")}
     assert pbx.files["/etc/clinicpbx/provisioning.json"][1:] == ("640", "root:clinic-provisioning")
     assert pbx.files[KEA][1:] == ("640", "root:_kea") and pbx.files[KEY][1:] == ("640", "root:www-data")
-    assert pbx.files[CERTIFICATE][1] == "644"
+    assert pbx.files[CERTIFICATE][1:] == pbx.files[KEY][1:]
 
 
 def test_one_changed_telephone_sends_one_file_and_restarts_nothing(
