@@ -72,7 +72,7 @@ def renew(
         if name not in names.generated(described) or not name.startswith(names.RENEWED):
             raise ClinicError(
                 f"`{name}` is not renewed so.",
-                remedy="an extension, sip/EXT, pin/EXT, provisioning/EXT or first-access/MAC; what is entered: `secrets enter`",
+                remedy="an extension, sip/EXT, pin/EXT, provisioning/EXT, first-access/MAC; others: `secrets enter`",
             )
     Store(descriptions.find(clinic).parent).renew(described, given)
     typer.echo(f"{', '.join(given)}: new. Next: clinicpbx deploy {clinic}; a telephone fetches its new password then")

@@ -151,6 +151,7 @@ def test_telephones_that_must_encrypt_speak_tls_and_srtp_and_others_may(clinic: 
     fleet = phones(clinic, Secrets())
     numbers, names = xml(of(fleet, "4101"), "1"), xml(of(fleet, "4102"), "2")
     assert (numbers["P47"], numbers["P130"], numbers["P183"]) == ("10.77.20.10:5061", "2", "2")
+    assert numbers["P2367"] == "1" and xml(of(fleet, GXP1625), "1")["P2367"] == "0"
     assert names["account.1.sip.server.1.address"] == "10.77.20.10:5061"
     assert (names["account.1.sip.transport"], names["account.1.audio.srtpMode"]) == ("TlsOrTcp", "EnabledAndForced")
     lines = cfg(of(fleet, "4103"))

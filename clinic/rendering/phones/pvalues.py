@@ -91,7 +91,7 @@ def _account(device: Device) -> dict[str, str]:
         "P271": ON, "P270": person.ext, "P47": f"{device.pbx}:{device.port}", "P35": person.ext, "P36": person.ext,
         "P34": device.sip_password, "P3": person.name, "P130": "2" if device.secure else "0", "P2329": OFF,
         "P32": str(REGISTER_MINUTES), "P290": DIALPLAN, "P258": ON, "P26015": OFF, "P191": OFF, "P91": OFF,
-        "P79": "101", "P298": OFF,
+        "P79": "101", "P298": OFF, "P2367": ON if device.secure else OFF,
         **{number: CODECS[min(place, len(CODECS) - 1)] for place, number in enumerate(order)},
         **dict.fromkeys(OTHER_ACCOUNTS[: device.model.accounts - 1], OFF),
     }  # fmt: skip
@@ -115,7 +115,7 @@ def _adapter(device: Device) -> dict[str, str]:
     """DTMF by RFC 2833 first; the certificate that SIP over TLS is held against is a setting of its own."""
     return {
         "P967": _backup(device), "P183": "2" if device.secure else "1", "P850": "101", "P851": "102", "P852": "100",
-        "P243": ON, "P2386": device.authority, "P2367": ON if device.secure else OFF,
+        "P243": ON, "P2386": device.authority,
     }  # fmt: skip
 
 
