@@ -71,7 +71,9 @@ def push(
     dry: Dry = False,
     as_json: Json = False,
 ) -> None:
-    """Bring every telephone to the description: upload what changed, tell those that are behind, confirm each.
+    """Bring telephones to the description.
+
+    Uploads what changed, tells those that are behind, and confirms each.
 
     In waves that leave no department in silence, and never a telephone in a call. Only a telephone that fetched its
     files, applied them and is registered counts. May be interrupted and run again: it goes on with the rest. Exit 1
@@ -104,7 +106,9 @@ def status(
     at: At = "",
     as_json: Json = False,
 ) -> None:
-    """Every telephone: registered, address, round-trip, firmware, configuration, last seen, socket and port.
+    """What every telephone is doing.
+
+    Registered, address, round-trip, firmware, configuration, last seen, socket, switch and port.
 
     Exit 1 when one of those shown is off or not current.
     """
@@ -137,7 +141,9 @@ def replace(
     dry: Dry = False,
     as_json: Json = False,
 ) -> None:
-    """Put a new telephone in the place of a broken one: description, secrets, first door, deploy; then plug it in.
+    """Put a new telephone in a broken one's place.
+
+    Description, secrets, first door and deploy in one step; then plug it in.
 
     Only the MAC address of that person changes in clinic.yml; the old telephone's passwords stop working.
     """
@@ -160,7 +166,10 @@ def moved(
     dry: Dry = False,
     as_json: Json = False,
 ) -> None:
-    """Write down that a telephone moved to another socket, and let alerts and reports know."""
+    """A telephone is at another socket now.
+
+    The description is changed in place, and alerts and reports know.
+    """
     _changed(clinic, at, ext, {"socket": socket, "switch": switch, "port": port}, dry, as_json, "deployed")
 
 
@@ -195,7 +204,10 @@ def open_(
     at: At = "",
     as_json: Json = False,
 ) -> None:
-    """Open a telephone's first door again, for one that was reset to the factory's settings and knows no password."""
+    """Let a telephone in that was reset.
+
+    Opens its first door again: after a reset to the factory's settings it knows no password.
+    """
     from clinicpbx.login import login
     from clinicpbx.phones import state
     from clinicpbx.phones.pbx import Fleet
@@ -217,7 +229,9 @@ def open_(
 
 @app.command("dhcp-notes", epilog="Example:  phones dhcp-notes case --at clinic")
 def dhcp_notes(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
-    """What to set in the clinic's own DHCP server when the description says `provisioning: {dhcp: false}`.
+    """What the clinic's own DHCP server is told.
+
+    For a description with `provisioning: {dhcp: false}`.
 
     The options hold each telephone's first-access token: they go to files that only you can read, not to the screen.
     """
@@ -240,7 +254,10 @@ def dhcp_notes(clinic: ClinicName, at: At = "", as_json: Json = False) -> None:
 def labels(
     clinic: ClinicName, dept: Depts = None, ext: Exts = None, output: Output = None, as_json: Json = False
 ) -> None:
-    """A printable sheet of labels, 24 a page (70 x 37 mm): extension, person, room, socket, switch and port."""
+    """Labels to print, 24 a page.
+
+    70 x 37 mm each: extension, person, room, socket, switch and port, model and MAC address. HTML and PDF.
+    """
     from clinic.sheets import labels as made
     from clinicpbx.phones import paper, state
 
@@ -253,7 +270,10 @@ def labels(
 
 @app.command("map", epilog="Example:  phones map case")
 def map_(clinic: ClinicName, output: Output = None, as_json: Json = False) -> None:
-    """A printable map of every switch's ports: which socket, whose telephone. For the door of the cabinet."""
+    """Every switch's ports, to print.
+
+    Which socket, whose telephone: for the door of the cabinet. HTML and PDF.
+    """
     from clinic.sheets import panels
     from clinicpbx.phones import paper
 
@@ -281,7 +301,10 @@ def _printed(html: str, pdf: bytes, clinic: str, name: str, output: Path | None,
 
 @app.command(epilog="Example:  phones firmware case")
 def firmware(clinic: ClinicName, as_json: Json = False) -> None:
-    """Firmware by model, and whether the file beside the description is the one whose hash it names. Exit 1 if not."""
+    """Firmware by model, and its files.
+
+    Exit 1 when a file beside the description is missing, or is not the one whose hash it names.
+    """
     from clinicpbx.phones.firmware import listed
 
     described = descriptions.read_or_explain(clinic)
