@@ -111,23 +111,33 @@ def status(to: Console, clinic: Clinic, rows: Sequence[Mapping[str, Any]], stran
         on = "[green]in a call[/]" if row["in_call"] else "[green]on[/]" if row["registered"] else "[red]off[/]"
         wrong = row["firmware_wanted"] and row["firmware"] != row["firmware_wanted"]
         firmware = f"[yellow]{escape(row['firmware'] or '?')}[/]" if wrong else escape(row["firmware"])
+        moved = clinic.provisioning.dhcp and row["address"] not in ("", row["lease"])
         state, version = row["configuration"], row["version"]
         seen = "" if row["registered"] else row["seen"].replace("T", " ").removesuffix("+00:00") or "never"
         table.add_row(
-            row["ext"], escape(row["name"]), on, row["address"],
+            row["ext"], escape(row["name"]), on, f"[yellow]{row['address']}[/]" if moved else row["address"],
             f"{row['rtt_ms']:.1f}" if row["rtt_ms"] is not None else "", row["model"], firmware,
             f"[{STATES[state]}]{state}[/] {version[:6]}", seen, escape(row["socket"]), row["switch"], str(row["port"]),
         )  # fmt: skip
     to.print(table, soft_wrap=False)
     on, current = sum(r["registered"] for r in rows), sum(r["configuration"] == "current" for r in rows)
-    to.print(f"{len(rows)} telephones: {on} on, {current} current. Times are UTC.")
+    to.print(f"{len(rows)} telephone{'s' if len(rows) != 1 else ''}: {on} on, {current} current. Times are UTC.")
     for row in rows:
-        for refusal in row["refused"][-1:]:
-            to.print(f"  {row['ext']} was refused: {refusal['what']}, from {refusal['address']}", markup=False)
+        for refusal in row["refused"][-1:] if row["configuration"] != "current" else ():
+            to.print(
+                f"  {row['ext']} was refused: {refusal['what']}, from {refusal['address']}{_remedy(row, refusal)}",
+                markup=False,
+            )
     for stranger in strangers:
         to.print(
             f"  stranger {stranger['address']}: {stranger['count']} refused, last: {stranger['what']}", markup=False
         )
+
+
+def _remedy(row: Mapping[str, Any], refusal: Mapping[str, Any]) -> str:
+    if refusal["what"] == "closed":
+        return f"; if it was reset: phones open CLINIC {row['ext']}"
+    return f"; its lease is {row['lease']}" if refusal["what"] == "address" else ""
 
 
 def diff(to: Console, lines: Sequence[str]) -> None:
