@@ -77,11 +77,16 @@ class Index:
 
 @dataclass(frozen=True)
 class Door:
-    """A first door. `until`: epoch second at which an engineer's opening ends, 0 for the door of a new telephone."""
+    """A first door. `until`: epoch second at which an engineer's opening ends, 0 for the door of a new telephone.
+
+    `former`: SHA-256 of the second door's password before it was renewed. The telephone has no other until it has
+    fetched the new one, so it holds until the new one is used.
+    """
 
     closed: bool = False
     until: float = 0.0
     used: bool = False
+    former: str = ""
 
     def open(self, now: float) -> bool:
         return not self.closed and (not self.until or now < self.until)
@@ -93,7 +98,7 @@ class Door:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened. `kind`: refused, strange-agent, first-door-used, second-door-used, fetched, applied.
+    """What happened. `kind`: refused, strange-agent, first-door-used, second-door-used, fetched, applied, renewed.
 
     `mac`: the telephone whose credentials or files it is about, empty when no telephone's.
     """
@@ -130,7 +135,7 @@ def decide(request: Request, index: Index, doors: Mapping[str, Door], now: float
     if door == "p" and len(rest) == 1:
         return _second(request, index, doors, now, rest[0])
     if door in ("b", "w") and len(rest) == 2 and _VERSION.fullmatch(rest[0]):
-        return _marker(request, index, door, *rest)
+        return _marker(request, index, doors, door, *rest)
     name = rest[0] if door == "n" and len(rest) == 1 else door if len(parts) == 1 else ""
     return _anybody(request, index, name)
 
@@ -172,25 +177,25 @@ def _first(request: Request, index: Index, doors: Mapping[str, Door], now: float
 
 
 def _second(request: Request, index: Index, doors: Mapping[str, Door], now: float, name: str) -> Answer:
-    phone, wrong = _known(request, index)
+    phone, found = _known(request, index, doors)
     if phone is None:
-        return wrong
+        return found
     if name not in phone.files:
         return _not_own(index, phone, name)
     if request.method == "HEAD":
         return Answer(200, phone.files[name])
-    events = [Event("fetched", phone.mac, "second")]
+    events = [*found.events, Event("fetched", phone.mac, "second")]
     if doors.get(phone.mac, Door()).closes(now):
         events.append(Event("second-door-used", phone.mac))
     return Answer(200, phone.files[name], events=tuple(events))
 
 
-def _marker(request: Request, index: Index, door: str, version: str, name: str) -> Answer:
+def _marker(request: Request, index: Index, doors: Mapping[str, Door], door: str, version: str, name: str) -> Answer:
     """Only who has applied a configuration knows the version that its paths name: asking is the proof, found or not."""
-    phone, wrong = _known(request, index)
+    phone, found = _known(request, index, doors)
     if phone is None:
-        return wrong
-    events = (Event("applied", phone.mac, version),) if request.method == "GET" else ()
+        return found
+    events = (*found.events, Event("applied", phone.mac, version)) if request.method == "GET" else ()
     file = (phone.books if door == "b" else index.firmware).get(name)
     return Answer(200, file, events=events) if file else Answer(404, reason="name", events=events)
 
@@ -210,16 +215,19 @@ def _not_own(index: Index, phone: Phone, name: str) -> Answer:
     return _refused(403, "other", phone.mac) if macs(name) - {phone.mac} else Answer(404, reason="name")
 
 
-def _known(request: Request, index: Index) -> tuple[Phone | None, Answer]:
-    """The telephone whose name and password these are, else the refusal."""
+def _known(request: Request, index: Index, doors: Mapping[str, Door]) -> tuple[Phone | None, Answer]:
+    """The telephone whose name and password these are, and what that means for its former one; else the refusal."""
     if not request.authorization:
         return None, Answer(401, reason="login")
     user, password = _basic(request.authorization)
     phone = index.phones.get(user)
-    if not compare_digest(digest(password), phone.password if phone else "") or phone is None:
+    given, former = digest(password), doors.get(user, Door()).former
+    if phone is None or not (compare_digest(given, phone.password) or compare_digest(given, former)):
         return None, _refused(401, "password", user if phone else "")
-    wrong = _strange(request, index, phone)
-    return (None, wrong) if wrong else (phone, Answer(200))
+    if wrong := _strange(request, index, phone):
+        return None, wrong
+    renewed = bool(former) and given == phone.password
+    return phone, Answer(200, events=(Event("renewed", phone.mac),) if renewed else ())
 
 
 def _strange(request: Request, index: Index, phone: Phone) -> Answer | None:

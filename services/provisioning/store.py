@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .core import QUIET, Answer, Door, Index, Request
+from .core import QUIET, Answer, Door, Index, Phone, Request
 
 KEPT = 5
 """Refusals kept of each telephone, the newest."""
@@ -26,6 +26,7 @@ class Known:
     """`fetched` {version, at, address, agent}, `applied` {version, at}, `refused` [{at, address, what}]."""
 
     door: Door = field(default_factory=Door)
+    password: str = ""
     fetched: dict[str, Any] | None = None
     applied: dict[str, Any] | None = None
     refused: list[dict[str, Any]] = field(default_factory=list)
@@ -63,14 +64,20 @@ class Store:
         self.doors = Doors(self.known)
         self._changed: set[str] = set()
 
-    def keep(self, macs: Collection[str]) -> None:
-        """Exactly these telephones are known: a new one has an open door, and one that left is forgotten."""
-        for mac in self.known.keys() - set(macs):
+    def keep(self, phones: Mapping[str, Phone]) -> None:
+        """Exactly these telephones are known: a new one has an open door, and one that left is forgotten.
+
+        Of one whose password was renewed the former is remembered, unless it is the one that never was in use.
+        """
+        for mac in self.known.keys() - phones.keys():
             del self.known[mac]
             self._changed.add(mac)
-        for mac in set(macs) - self.known.keys():
-            self.known[mac] = Known()
-            self._changed.add(mac)
+        for mac, phone in phones.items():
+            known = self.known.setdefault(mac, Known())
+            if known.password != phone.password:
+                known.door = replace(known.door, former=known.door.former or known.password)
+                known.password = phone.password
+                self._changed.add(mac)
         self.save()
 
     def note(self, request: Request, answer: Answer, index: Index, now: float) -> None:
@@ -87,9 +94,11 @@ class Store:
             elif event.kind == "applied":
                 known.applied = {"version": event.what, "at": at}
             elif event.kind == "first-door-used":
-                known.door = Door(known.door.closed, known.door.until, used=True)
+                known.door = replace(known.door, used=True)
             elif event.kind == "second-door-used":
-                known.door = Door(closed=True)
+                known.door = Door(closed=True, former=known.door.former)
+            elif event.kind == "renewed":
+                known.door = replace(known.door, former="")
         if answer.reason not in QUIET:
             self._refusal(request, answer, index, at)
 
@@ -107,10 +116,10 @@ class Store:
                 self.strangers.popitem(last=False)
 
     def open(self, mac: str, until: float) -> None:
-        self._door(mac, Door(until=until))
+        self._door(mac, Door(until=until, former=self.known[mac].door.former))
 
     def close(self, mac: str) -> None:
-        self._door(mac, Door(closed=True))
+        self._door(mac, Door(closed=True, former=self.known[mac].door.former))
 
     def _door(self, mac: str, door: Door) -> None:
         self.known[mac].door = door

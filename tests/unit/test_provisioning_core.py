@@ -288,12 +288,43 @@ def test_a_telephones_life_by_both_doors_survives_a_restart(tmp_path: Path) -> N
 
 def test_new_telephone_has_an_open_door_and_one_that_left_is_forgotten() -> None:
     store = Store(":memory:")
-    store.keep([ONE, OTHER])
+    store.keep(INDEX.phones)
     store.close(ONE)
-    store.keep([OTHER])
+    store.keep({OTHER: INDEX.phones[OTHER]})
     assert set(store.known) == {OTHER}
-    store.keep([ONE, OTHER])
+    store.keep(INDEX.phones)
     assert store.doors[ONE].open(NOW), "the same MAC, back after it was gone, is a new telephone"
+
+
+def test_former_password_holds_until_the_telephone_has_used_the_new_one(tmp_path: Path) -> None:
+    """Without it a telephone whose password is renewed could not fetch the file that tells it the new one."""
+    store = Store(tmp_path / "state")
+    store.keep(INDEX.phones)
+
+    def fetched(password: str, **more: str) -> tuple[int, str]:
+        return said(noted(store, f"/p/{OWN}", authorization=basic(password=password), **more))
+
+    former = core.digest("theFormerOne")
+    store.known[ONE].door = Door(closed=True, former=former)
+    assert fetched("theFormerOne") == (200, "ok")
+    assert fetched("theFormerOne", address=THERE) == (403, "address")
+    assert fetched("neither") == (401, "password")
+    assert fetched(PASSWORD) == (200, "ok")
+    assert fetched("theFormerOne") == (401, "password"), "the new one was used"
+    assert store.known[ONE].door == Door(closed=True)
+
+
+def test_renewed_password_is_noticed_when_the_index_changes_and_survives_a_restart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    store.keep(INDEX.phones)
+    assert store.known[ONE].door.former == "", "a new telephone has no former password"
+    for password in ("second", "third"):
+        phones = {**DATA["phones"], ONE: {**DATA["phones"][ONE], "password": core.digest(password)}}  # type: ignore[dict-item]
+        store.keep(Index.load({**DATA, "phones": phones}).phones)
+    again = Store(tmp_path / "state")
+    assert again.known[ONE].door.former == core.digest(PASSWORD), (
+        "the one that the telephone has, not the one in between"
+    )
 
 
 def test_refusals_are_the_telephones_own_or_a_strangers_and_take_no_room() -> None:

@@ -48,7 +48,7 @@ EXPOSURE = {
     "fail2ban.service": 2.0,  # (9.4)
     "clinic-provisioning.service": 0.4,
     "nginx.service": 1.6,  # (9.4)
-    "kea-dhcp4-server.service": 1.7,  # (8.3)
+    "kea-dhcp4-server.service": 1.7,  # (9.1)
 }
 OURS = 3.0  # any other service of ours
 PRIVILEGED = {"/usr/bin/sudo", "/usr/sbin/unix_chkpwd", "/usr/lib/dbus-1.0/dbus-daemon-launch-helper"}
