@@ -13,8 +13,9 @@ from typing import Any
 from clinic.leases import addresses, mac12
 from clinic.model import Clinic
 
-LEASE, RENEW, REBIND = 7200, 600, 5400
-"""Seconds. Asked often, so that a changed description is soon everybody's; kept long, for a server that is away."""
+LEASE, RENEW, REBIND = 7200, 300, 5400
+"""Seconds. Asked often: an address that the description gives to another telephone is free when its holder asks again.
+Kept long, for a server that is away."""
 QUARANTINED = 120
 """Seconds of a lease in quarantine: who becomes known need not wait for the description's address."""
 VLAN, URL = 132, 160
@@ -67,10 +68,9 @@ def dhcp(clinic: Clinic, secrets: Mapping[str, str], card: str) -> str:
                 "reservations": known,
             }
         ],
+        # No line for every lease: telephones renew all day.
         "loggers": [
-            {"name": "kea-dhcp4", "severity": "WARN", "output-options": [{"output": "stdout", "pattern": "%-5p %m%n"}]},
-            {"name": "kea-dhcp4.leases", "severity": "INFO",
-             "output-options": [{"output": "stdout", "pattern": "%-5p %m%n"}]},
+            {"name": "kea-dhcp4", "severity": "WARN", "output-options": [{"output": "stdout", "pattern": "%-5p %m%n"}]}
         ],
     }  # fmt: skip
     return json.dumps({"Dhcp4": wanted}, ensure_ascii=False, indent=1) + "\n"

@@ -26,6 +26,7 @@ from clinicpbx.verify.plugin import Control, Evidence
 pytestmark = pytest.mark.lane("provisioning")
 HELD = "/var/lib/clinicpbx/phones"
 ACCESS = "/var/log/nginx/provisioning.access.log"
+TOGETHER = 32  # connections of one address: a telephone has one or two
 JAIL = 10  # refusals of a stranger in ten minutes
 SLOW = 8.0  # seconds after which whoever dawdles is cut off at the latest
 HUGE = 9000  # bytes of a header
@@ -268,6 +269,10 @@ def test_stranger_gets_nothing_and_is_banned(
     assert dawdled and dawdled[0].seconds <= SLOW, f"a slow client was held for {dawdled[0].seconds:.1f} s"
     evidence(f"a client that sends half a request is cut off after {dawdled[0].seconds:.1f} s")
 
+    held = _held(stranger, 2 * TOGETHER)
+    assert 0 < held <= TOGETHER, f"{held} connections of one address stand open at once"
+    evidence(f"of {2 * TOGETHER} connections that say nothing {held} are taken, the others dropped before nginx")
+
     def lines() -> list[str]:
         return [
             line for line in pbx.run(f"tail -n 3000 {ACCESS}").splitlines() if line.startswith(f"{stranger.address} ")
@@ -289,6 +294,26 @@ def test_stranger_gets_nothing_and_is_banned(
     pbx.run(f"fail2ban-client unban {stranger.address}")
     with control("once the ban is lifted it is answered again"):
         assert not wait_until(lambda: stranger.get("/ca.crt", timeout=0.7).status == 200, 3)
+
+
+def _held(at: Any, number: int) -> int:
+    """How many of so many connections are taken, all held open at once."""
+    import select
+    import socket
+
+    from lab import netns
+
+    with netns.entered(at.namespace):
+        asking = [socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in range(number)]
+    for one in asking:
+        one.bind((at.address, 0))
+        one.connect_ex((at.server, 443))
+    time.sleep(0.5)
+    taken = select.select([], asking, [], 0.5)[1]
+    found = sum(not one.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for one in taken)
+    for one in asking:
+        one.close()
+    return found
 
 
 def _secrets_in(body: bytes, secrets: Mapping[str, str]) -> bool:
