@@ -49,6 +49,7 @@ def plan() -> LabPlan:
         segments=segments(wanted),
         hypervisor=HypervisorPlan(IPv4Address("10.77.10.2"), 8006, "pve1", "deploy@pve!ci", "local-lvm", "local"),
         vmid=100,
+        quarantine=(IPv4Address("10.77.20.11"), IPv4Address("10.77.20.30")),
     )
 
 

@@ -110,6 +110,45 @@ def test_phones_are_apart_from_management(net: Topology) -> None:
         assert rig.caller_seen(net.ns("phones"), server) is None
 
 
+def voice_reaches(net: Topology, address: str) -> bool:
+    """Whether a host at the engineer's socket of the voice network finds that address in the telephones' namespace."""
+    with netns.entered(net.ns("phones")):
+        phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with netns.entered(net.ns("eng")):
+        host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with phone, host:
+        phone.settimeout(1)
+        phone.bind(("0.0.0.0", 5060))
+        host.sendto(b"hello", (address, 5060))
+        try:
+            return phone.recv(16) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def test_every_address_that_dhcp_may_give_is_a_telephones_and_no_other(net: Topology) -> None:
+    for address in ("10.77.20.32", "10.77.20.138", "10.77.20.250", "10.77.20.11", "10.77.20.30"):
+        assert voice_reaches(net, address), address
+    for address in ("10.77.20.31", "10.77.20.251"):
+        assert not voice_reaches(net, address), address
+
+
+def test_a_telephones_socket_takes_a_broadcast(net: Topology) -> None:
+    """As a DHCP server answers who has no address yet."""
+    with netns.entered(net.ns("phones")):
+        phone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with netns.entered(net.ns("eng")):
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with phone, server:
+        phone.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        phone.settimeout(1)
+        phone.bind(("0.0.0.0", 68))
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"voice")
+        server.sendto(b"hello", ("255.255.255.255", 68))
+        assert phone.recv(16) == b"hello"
+
+
 def test_two_labs_with_the_same_addresses_never_meet(net: Topology) -> None:
     twin = topology.derive(rig.plan(), TWIN)
     clean.lab(TWIN)
