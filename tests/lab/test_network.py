@@ -118,7 +118,7 @@ def voice_reaches(net: Topology, address: str) -> bool:
         host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with phone, host:
         phone.settimeout(1)
-        phone.bind(("0.0.0.0", 5060))
+        phone.bind(("", 5060))
         host.sendto(b"hello", (address, 5060))
         try:
             return phone.recv(16) == b"hello"
@@ -142,7 +142,7 @@ def test_a_telephones_socket_takes_a_broadcast(net: Topology) -> None:
     with phone, server:
         phone.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
         phone.settimeout(1)
-        phone.bind(("0.0.0.0", 68))
+        phone.bind(("", 68))
         server.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"voice")
         server.sendto(b"hello", ("255.255.255.255", 68))
