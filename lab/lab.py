@@ -13,6 +13,7 @@ from clinicpbx.errors import ClinicError
 from lab import clean, netns, network, state, topology
 from lab.alerts import AlertsComponent
 from lab.components import Component, Context, HypervisorComponent, machines
+from lab.dhcpd import DhcpComponent
 from lab.dns import DnsComponent
 from lab.phones import PhonesComponent
 from lab.plan import LabPlan
@@ -30,7 +31,7 @@ PROGRAMS = {
 }
 CORE: tuple[Component, ...] = (
     HypervisorComponent(), ProvidersComponent(), PstnComponent(), AlertsComponent(), DnsComponent(),
-    PhonesComponent(),
+    DhcpComponent(), PhonesComponent(),
 )  # fmt: skip
 
 
