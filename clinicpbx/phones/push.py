@@ -22,12 +22,17 @@ from clinicpbx.phones.state import Look, place
 @dataclass(frozen=True)
 class Patience:
     """Seconds. `calls`: a telephone in a call is waited for; `again`: one that fetched nothing is told anew, `tries` in
-    all; `apply`: from the first time it is told until it must have applied the version and be registered."""
+    all, and is then given up, for it holds up its department; `apply`: one that fetched has so long, from when it was
+    told, to apply the version and be registered."""
 
     calls: float = 300.0
     again: float = 8.0
     tries: int = 3
     apply: float = 60.0
+
+    @property
+    def deaf(self) -> float:
+        return self.again * self.tries
 
 
 @dataclass
@@ -169,7 +174,7 @@ class _Run:
             why = missing(found, job)
             if not why:
                 self.result.done[job.ext] = round(now - job.since, 2)
-            elif now - job.since > self.patience.apply:
+            elif now - job.since > (self.patience.apply if _fetched(found, job) else self.patience.deaf):
                 self.fail(job, why)
             else:
                 continue
