@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ Say = Callable[[str], None]
 Act = Callable[[Attacker], list[str]]
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("9998", "9999")
-OUTSIDE = 21  # the host part of a socket's address that is nobody's
 STRANGER = 2.0  # seconds for a program that nobody answers
 LATE = 1.0  # seconds in which a ban may follow a program's end
 COMPARED = "answers compared"
@@ -56,7 +55,7 @@ class Side:
 def sides(clinic: Clinic, lab: int) -> list[Side]:
     voice = clinic.networks.voice
     bridges = {segment.name: segment.device for segment in LabPlan.from_clinic(clinic).segments}
-    length, base = voice.cidr.prefixlen, int(voice.cidr.network_address)
+    length = voice.cidr.prefixlen
     found = []
     for uplink in clinic.uplinks:
         own = IPv4Interface((int(uplink.address.network.network_address) + 66, uplink.address.network.prefixlen))
@@ -65,9 +64,21 @@ def sides(clinic: Clinic, lab: int) -> list[Side]:
     phone = IPv4Interface(f"{spares(clinic)[-3]}/{length}")  # no telephone of the rehearsal has it
     return [
         *found,
-        Side("socket", IPv4Interface((base + OUTSIDE, length)), str(voice.pbx), bridges["voice"], bans=True),
+        Side("socket", IPv4Interface((nobodys(clinic), length)), str(voice.pbx), bridges["voice"], bans=True),
         Side("telephone", phone, str(voice.pbx), bridges["voice"]),
     ]
+
+
+def nobodys(clinic: Clinic) -> IPv4Address:
+    """The last address of the voice network that DHCP gives to nobody, known or unknown: a socket's, taken by hand."""
+    voice, unknown = clinic.networks.voice, clinic.provisioning.quarantine
+    taken = {voice.pbx, voice.gateway}
+    last = int(voice.cidr.broadcast_address) - 1
+    hosts = (IPv4Address(n) for n in range(last, int(voice.cidr.network_address), -1))
+    return next(
+        a for a in hosts
+        if a not in taken and not voice.phones_from <= a <= voice.phones_to and not (unknown and a in unknown)
+    )  # fmt: skip
 
 
 @dataclass
