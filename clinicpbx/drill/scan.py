@@ -35,6 +35,7 @@ Say = Callable[[str], None]
 Act = Callable[[Attacker], list[str]]
 ROOT = Path(__file__).resolve().parents[2]
 ABSENT = ("9998", "9999")
+SOCKETS = 6  # programs that try at a socket, each from an address of its own
 STRANGER = 2.0  # seconds for a program that nobody answers
 LATE = 1.0  # seconds in which a ban may follow a program's end
 COMPARED = "answers compared"
@@ -70,15 +71,16 @@ def sides(clinic: Clinic, lab: int) -> list[Side]:
 
 
 def nobodys(clinic: Clinic) -> IPv4Address:
-    """The last address of the voice network that DHCP gives to nobody, known or unknown: a socket's, taken by hand."""
+    """The first of the highest six addresses in a row that DHCP gives to nobody, known or unknown: sockets' own."""
     voice, unknown = clinic.networks.voice, clinic.provisioning.quarantine
-    taken = {voice.pbx, voice.gateway}
-    last = int(voice.cidr.broadcast_address) - 1
-    hosts = (IPv4Address(n) for n in range(last, int(voice.cidr.network_address), -1))
-    return next(
-        a for a in hosts
-        if a not in taken and not voice.phones_from <= a <= voice.phones_to and not (unknown and a in unknown)
-    )  # fmt: skip
+    row = 0
+    for number in range(int(voice.cidr.broadcast_address) - 1, int(voice.cidr.network_address), -1):
+        address = IPv4Address(number)
+        given = voice.phones_from <= address <= voice.phones_to or bool(unknown and address in unknown)
+        row = 0 if given or address in (voice.pbx, voice.gateway) else row + 1
+        if row == SOCKETS:
+            return address
+    raise ClinicError("The voice network has no six free addresses in a row.", remedy="narrow its ranges for DHCP")
 
 
 @dataclass

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clinic.loading import load
 from clinicpbx.drill import scan, sipvicious
 
 ANSWER = (
@@ -79,3 +81,11 @@ def test_guessing_at_a_telephones_address_that_nobody_is_told_of_is_listed() -> 
     assert scan.summary(places(), "seen")["unreported"] == []
     silent = {"tool": "svcrack", "answered": 2300, "seconds_to_ban": None, "reported": None, "alert_lacks": []}
     assert scan.summary(places(telephone={"phases": [silent]}), "seen")["unreported"] == ["svcrack: 2300 answers"]
+
+
+def test_an_attacker_at_a_socket_has_an_address_that_dhcp_gives_to_nobody() -> None:
+    clinic = load((Path(__file__).parents[2] / "inventory/case/clinic.yml").read_text())
+    voice, unknown = clinic.networks.voice, clinic.provisioning.quarantine
+    own = [scan.nobodys(clinic) + number for number in range(scan.SOCKETS)]
+    assert unknown is not None and all(address in voice.cidr for address in own)
+    assert not [a for a in own if a in unknown or voice.phones_from <= a <= voice.phones_to or a == voice.pbx]
