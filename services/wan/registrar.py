@@ -82,6 +82,8 @@ class Registrar:
         """Hosts of the contacts in the answer that is looked at."""
         self._dead: set[str] = set()
         self._addresses: dict[str, str] = {}
+        self._moved: set[str] = set()
+        """Legs whose uplink has another public address than when they were registered."""
 
     @property
     def busy(self) -> bool:
@@ -248,14 +250,16 @@ class Registrar:
         (address,) = seen
         before = self._addresses.get(name)
         self._addresses[name] = address
-        if (before or uplink.expected) == address:
-            return
-        if now - self._told.get(name, -TOLD_AGAIN) >= TOLD_AGAIN:
-            self._told[name] = now
-            self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
-        for provider in self.providers:
-            leg = f"{provider.name}-{name}"
-            if before and leg in (self.wanted or ()) and now - self._kicked.get(leg, -KICK) >= KICK:
+        legs = {f"{provider.name}-{name}" for provider in self.providers}
+        if (before or uplink.expected) != address:
+            if before:
+                self._moved |= legs
+            if now - self._told.get(name, -TOLD_AGAIN) >= TOLD_AGAIN:
+                self._told[name] = now
+                self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
+        for leg in sorted(self._moved & legs & (self.wanted or set())):
+            if now - self._kicked.get(leg, -KICK) >= KICK:  # not before, and not forgotten until then
+                self._moved.discard(leg)
                 self.kick(leg, now)
 
     def look(self, now: float) -> None:

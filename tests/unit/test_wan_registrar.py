@@ -184,6 +184,19 @@ def test_new_public_address_is_told_once_and_registered() -> None:
     assert 1 <= len(office.kicked()) <= 3, "not with every answer"
 
 
+def test_an_address_that_changes_twice_in_a_moment_is_registered_both_times() -> None:
+    office = Office()
+    office.wires["a"].seen = {"198.18.1.2"}
+    office.registrar.tick(office.now)
+    for address in ("198.18.1.9", "198.18.1.2"):
+        office.wires["a"].seen = {address}
+        office.registrar.tick(office.now + 5)
+    assert office.manager.acts == [("PJSIPRegister", "north-a")], "the control: no more than one in fifteen seconds"
+    for later in (6, 12, 21, 22, 60):
+        office.registrar.tick(office.now + later)
+    assert office.manager.acts == [("PJSIPRegister", "north-a")] * 2
+
+
 def test_an_address_is_believed_after_three_answers_that_say_so() -> None:
     uplink = Uplink(
         {"name": "a", "address": "192.0.2.1", "gateway": "192.0.2.2", "external": "198.18.1.2"}, [], [NORTH]
