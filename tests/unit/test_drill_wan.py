@@ -52,6 +52,22 @@ def test_calls_that_never_came_are_counted_beside_the_percentiles() -> None:
     assert (row["outbound_p50"], row["outbound_p95"], row["outbound_never"], row["inbound_never"]) == (0.5, None, 1, 2)
 
 
+def test_a_run_begins_when_asterisk_and_the_provider_have_every_leg() -> None:
+    legs = {"north-wan-a": ("north", "198.18.1.2"), "north-wan-b": ("north", "198.18.2.2")}
+    said = (
+        " north-wan-a/sip:198.51.100.10:5060      north-wan-a       Registered        (exp. 99s)\n"
+        " north-wan-b/sip:198.51.100.10:5060      north-wan-b       {}\n"
+    )
+    both = said.format("Registered        (exp. 99s)")
+    contact = "  Contact:  74951230000/sip:74951230000@{}:5060       e0a1b2c3d4 Avail         0.412\n"
+    far = {"north": contact.format("198.18.1.2") + contact.format("198.18.2.2")}
+    assert wan.unbound(legs, both) == wan.unbound(legs, both, far) == set()
+    assert wan.unbound(legs, said.format("Unregistered")) == {"north-wan-b"}
+    assert wan.unbound(legs, both, {"north": contact.format("198.18.2.2")}) == {"north-wan-a"}
+    assert wan.unbound(legs, both, {"north": contact.format("198.18.1.22")}) == legs.keys()
+    assert wan.unbound(legs, "", {}) == legs.keys()
+
+
 def test_a_whole_report_within_every_limit_is_go() -> None:
     assert wan_report.summary(report(good_rows())) == {"against": [], "verdict": "GO"}
 
