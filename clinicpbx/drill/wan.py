@@ -222,6 +222,9 @@ class Run:
     gap: float = 0.0
     moves: int = 0
     well: float | None = None
+    """Seconds from the fault's end until the main uplink counts as well."""
+    back: float | None = None
+    """Until calls go by it again, registered by every uplink, when an engineer asks for the return."""
     emergency: float | None = None
     troubles: list[str] = field(default_factory=list)
 
@@ -247,6 +250,7 @@ def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
     return {
         "name": one.name, "meaning": one.meaning, "runs": len(runs),
         "decision_p50": p(decisions, 50), "decision_p95": p(decisions, 95),
+        "decision_max": p(decisions, 100),
         "outbound_p50": p(of("outbound"), 50), "outbound_p95": p(of("outbound"), 95),
         "outbound_max": p(of("outbound"), 100),
         "outbound_never": sum(run.outbound is None for run in runs),
@@ -255,11 +259,13 @@ def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
         "calls_placed": sum(run.placed for run in runs),
         "calls_failed_out": sum(run.failed_out for run in runs), "calls_failed_in": sum(run.failed_in for run in runs),
         "emergency_p50": p(of("emergency"), 50), "emergency_p95": p(of("emergency"), 95),
+        "emergency_max": p(of("emergency"), 100),
         "emergency_never": sum(run.emergency is None for run in runs),
         "calls_in_progress": sum(run.talks for run in runs), "calls_kept": sum(run.kept for run in runs),
         "calls_lost": sum(run.talks - run.kept for run in runs),
-        "gap_p50": p(of("gap"), 50), "gap_max": p(of("gap"), 100),
-        "well_again_p50": p(of("well"), 50),
+        "gap_p50": p(of("gap"), 50), "gap_p95": p(of("gap"), 95), "gap_max": p(of("gap"), 100),
+        "well_again_p50": p(of("well"), 50), "well_again_p95": p(of("well"), 95), "well_again_max": p(of("well"), 100),
+        "back_p50": p(of("back"), 50), "back_p95": p(of("back"), 95), "back_max": p(of("back"), 100),
         "moves": sum(run.moves for run in runs),
         "false_switches": sum(max(0, run.moves - one.moves) for run in runs),
         "troubles": [t for run in runs for t in run.troubles][:5],
@@ -431,7 +437,9 @@ class Drill:
                     talk.end()
                 for stream in streams:
                     stream.forget()
+        mended = time.monotonic()
         out.well = self.settle()
+        out.back = time.monotonic() - mended
         after = [e for e in scene.events(watched) if e["kind"] in MOVES and e["why"] != "asked"]  # ours is asked for
         out.moves = len(moved) + len(after)
         return out

@@ -126,3 +126,14 @@ def test_a_report_in_parts_keeps_what_was_not_measured_again() -> None:
 def test_a_row_of_the_neighbour_has_its_percentiles() -> None:
     row = wan._other({"decisions": [1.0, 2.0], "false_switches": 3, "lossy_seconds": 60.0})
     assert row == {"runs": 2, "p50": 1.0, "p95": 2.0, "max": 2.0, "false_switches": 3, "lossy_seconds": 60.0}
+
+
+def test_report_shows_the_worst_of_what_people_notice() -> None:
+    runs = [Run(decision=0.4, gap=0.6, well=2, back=3, emergency=0.5)] * 18
+    runs += [Run(decision=1.44, gap=1.55, well=6.66, back=7.77, emergency=1.88)] * 2
+    runs[-1] = replace(runs[-1], decision=2.11, gap=2.22, well=8.33, back=9.44, emergency=2.55)
+    found = report([summed(CABLE, runs) | {"spoilt": 0}], clinic="case", at="lab", started="now", seconds=1.0)
+    text = wan_report.html(found | wan_report.summary(found) | {"others": {}}, "case")
+    for shown in ("0.40 / 1.44 / 2.11", "0.60 / 1.55 / 2.22", "2.00 / 6.66 / 8.33", "3.00 / 7.77 / 9.44"):
+        assert shown in text, shown
+    assert "0.50 / 1.88 / 2.55" in text
