@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from clinicpbx.drill import wan, wan_report
-from clinicpbx.drill.wan import BREAKS, Run, summed
+from clinicpbx.drill.wan_breaks import BREAKS
+from clinicpbx.drill.wan_rows import Run, code, neighbour, p, summed
 
 CABLE = next(one for one in BREAKS if one.name == "cable")
 COSTS = {"core_percent": 0.7, "kbit_per_second": 14.0}
@@ -23,7 +24,7 @@ def good_rows() -> list[dict[str, Any]]:
 
 
 def report(rows: list[dict[str, Any]], **others: Any) -> dict[str, Any]:
-    return {"faults": rows, "costs": COSTS, "others": {"keepalived": {}}} | others
+    return {"faults": rows, "costs": COSTS, "others": {"keepalived": {"runs": 20, "code": code()}}} | others
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def report(rows: list[dict[str, Any]], **others: Any) -> dict[str, Any]:
 def test_percentiles_are_values_that_were_measured(
     values: list[float | None], percent: float, is_: float | None
 ) -> None:
-    assert wan.p(values, percent) == is_
+    assert p(values, percent) == is_
 
 
 def test_moves_beyond_the_right_ones_are_false_also_when_another_run_had_none() -> None:
@@ -91,6 +92,7 @@ def test_a_fault_or_the_neighbour_that_was_not_measured_makes_it_partial() -> No
     rows = good_rows()
     assert wan_report.summary(report(rows[1:]))["verdict"] == "PARTIAL"
     assert wan_report.summary(report(rows, others={}))["verdict"] == "PARTIAL"
+    assert wan_report.summary(report(rows, others={"keepalived": {"runs": 2}}))["verdict"] == "PARTIAL"
 
 
 @pytest.mark.parametrize("limit", wan_report.LIMITS, ids=lambda limit: f"{limit.fault}-{limit.figure}")
@@ -114,17 +116,18 @@ def test_probing_that_costs_too_much_runs_that_were_spoilt_and_faults_without_a_
 
 def test_a_report_in_parts_keeps_what_was_not_measured_again() -> None:
     rows = good_rows()
-    former = report(rows[:5], others={"keepalived": {"p95": 2.0}})
+    measured = {"keepalived": {"runs": 20, "p95": 2.0, "code": code()}}
+    former = report(rows[:5], others=measured | {"of other code": {"runs": 20, "code": "other"}})
     again = rows[4] | {"outbound_p95": 9.0}
     found = wan_report.added(report([again, *rows[5:]], others={}), former)
     assert {row["name"] for row in found["faults"]} == {one.name for one in BREAKS} == set(wan_report.EVERY)
     assert next(row for row in found["faults"] if row["name"] == again["name"])["outbound_p95"] == 9.0
-    assert found["others"] == {"keepalived": {"p95": 2.0}}
+    assert found["others"] == measured
     assert wan_report.added(report(rows), {})["verdict"] == "GO"
 
 
 def test_a_row_of_the_neighbour_has_its_percentiles() -> None:
-    row = wan._other({"decisions": [1.0, 2.0], "false_switches": 3, "lossy_seconds": 60.0})
+    row = neighbour({"decisions": [1.0, 2.0], "false_switches": 3, "lossy_seconds": 60.0})
     assert row == {"runs": 2, "p50": 1.0, "p95": 2.0, "max": 2.0, "false_switches": 3, "lossy_seconds": 60.0}
 
 
