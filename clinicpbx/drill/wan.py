@@ -48,11 +48,11 @@ SPARE_NUMBERS = ("0007701", "0007702")  # the last digits: of who answers at onc
 
 def unbound(legs: Mapping[str, tuple[str, str]], said: str, contacts: Mapping[str, str] | None = None) -> set[str]:
     """Legs (with their trunk and public address) that Asterisk's `pjsip show registrations` does not have as registered
-    or, when asked, the provider's `pjsip show contacts` not at that address. Pure."""
+    or, when asked, the provider's `database show registrar/contact` not at that address. Pure."""
     registered = set(re.findall(r"^\s*(\S+?)/sip:\S+\s+\S+\s+Registered", said, re.M))
     if contacts is None:
         return legs.keys() - registered
-    at = {trunk: set(re.findall(r"Contact:\s+\S+/sip:[^@\s]*@([\d.]+)", text)) for trunk, text in contacts.items()}
+    at = {trunk: set(re.findall(r'"uri":"sip:[^@"]*@([\d.]+)', text)) for trunk, text in contacts.items()}
     return {leg for leg, (trunk, host) in legs.items() if leg not in registered or host not in at.get(trunk, ())}
 
 
@@ -129,7 +129,9 @@ class Drill:
         if found := unbound(self.registering, said):
             return found
         far = providers.known(self.scene.lab)
-        return unbound(self.registering, said, {name: one.cli("pjsip show contacts") for name, one in far.items()})
+        return unbound(
+            self.registering, said, {name: one.cli("database show registrar/contact") for name, one in far.items()}
+        )
 
     def leave(self) -> None:
         """The cable is out and the spare uplink carries the calls, for the first time within an hour: each departure

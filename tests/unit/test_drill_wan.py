@@ -60,12 +60,12 @@ def test_a_run_begins_when_asterisk_and_the_provider_have_every_leg() -> None:
         " north-wan-b/sip:198.51.100.10:5060      north-wan-b       {}\n"
     )
     both = said.format("Registered        (exp. 99s)")
-    contact = "  Contact:  74951230000/sip:74951230000@{}:5060       e0a1b2c3d4 Avail         0.412\n"
-    far = {"north": contact.format("198.18.1.2") + contact.format("198.18.2.2")}
+    contact = '/registrar/contact/clinic;@3bc0: {"via_port":"5060","uri":"sip:clinic@%s:5060","endpoint":"clinic"}\n'
+    far = {"north": contact % "198.18.1.2" + contact % "198.18.2.2"}
     assert wan.unbound(legs, both) == wan.unbound(legs, both, far) == set()
     assert wan.unbound(legs, said.format("Unregistered")) == {"north-wan-b"}
-    assert wan.unbound(legs, both, {"north": contact.format("198.18.2.2")}) == {"north-wan-a"}
-    assert wan.unbound(legs, both, {"north": contact.format("198.18.1.22")}) == legs.keys()
+    assert wan.unbound(legs, both, {"north": contact % "198.18.2.2"}) == {"north-wan-a"}
+    assert wan.unbound(legs, both, {"north": contact % "198.18.1.22"}) == legs.keys()
     assert wan.unbound(legs, "", {}) == legs.keys()
 
 
