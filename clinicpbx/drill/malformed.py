@@ -156,7 +156,7 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
         "memory_kib": {"before": before.rss, "after": after.rss},
         "files": {"before": before.files, "after": after.files},
         "channels": {"before": channels, "after": left},
-        "settled": witness.settled(before, after) and left <= channels,
+        "unsettled": [] if witness.settled(before, after) and left <= channels else ["memory, files or channels"],
         "errors": witness.errors(pbx, since),
         "sides": counts,
         "seed": SEED,
