@@ -279,6 +279,7 @@ def test_a_quick_transfer_is_not_cut(
         phones.behave(colleague, "answer", tone=770)
         call = phones.call(caller.ext, f"8{number[1:]}", tone=440).wait_answered(4)
         far = next(c for c in pstn.pool.calls(["pstn"], active=True) if c.info["number"].endswith(number[-10:]))
+        call.wait_tone(620, 2, windows=1)  # joined
         assert call.transfer_blind(colleague, timeout=6)["ok"], "the transfer was refused"
         took = pstn.pool.stats()["now"] - call.info["times"]["start"]
         assert took < 2.5, f"the transfer took {took:.1f} s: too slow to prove anything"
