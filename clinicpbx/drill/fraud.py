@@ -292,6 +292,7 @@ def by_way(thief: Thief, colleague: str, way: str, numbers: list[str], say: Say)
     try:
         if way in OBEYED:
             control(thief, lambda to: act(thief, colleague, to))
+            thief.phones.hangup_all([colleague])  # who was sent there
         haul, since = Haul(attempts=len(spelled)), thief.now()
         for to in spelled:
             try:
@@ -301,6 +302,7 @@ def by_way(thief: Thief, colleague: str, way: str, numbers: list[str], say: Say)
             thief.hang_up()
     finally:
         thief.phones.set_behaviour(colleague, "ring")
+        thief.phones.hangup_all([colleague])
     if len(refused) > UNTRIED * len(spelled):
         raise ClinicError(
             f"By {way} {len(refused)} of {len(spelled)} numbers were not tried: {refused[0]}", remedy="run it again"
