@@ -439,6 +439,8 @@ def test_one_account_never_takes_every_line(
             calls.append(phones.call(greedy, number).wait_ringing(6))
         said = [refused(phones.call(greedy, number)) for _ in range(3)]
         evidence(f"{greedy} had {share} of {lines} lines; three calls more: {said[0]}")
+        phones.call(greedy, clinic.emergency.numbers[0]).wait_answered(6).hangup()
+        evidence(f"{greedy} reaches {clinic.emergency.numbers[0]} all the same")
         with control(f"{other} is not refused meanwhile"):
             refused(phones.call(other, number), 1.5)
         calls[0].hangup()
