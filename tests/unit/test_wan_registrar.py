@@ -51,8 +51,13 @@ class Manager:
 
     def __init__(self) -> None:
         self.acts: list[tuple[str, str]] = []
+        self.statuses = dict.fromkeys(("north-a", "north-b"), "Registered")
 
     def act(self, action: str, done: Any = None, last: str = "", **fields: Any) -> None:
+        if action == "PJSIPShowRegistrationsOutbound":
+            done([{"Event": "OutboundRegistrationDetail", "ObjectName": leg, "Status": status}
+                  for leg, status in self.statuses.items()])  # fmt: skip
+            return
         self.acts.append((action, fields.get("Registration", "")))
 
 
@@ -208,3 +213,20 @@ def test_an_address_is_believed_after_three_answers_that_say_so() -> None:
     assert not uplink.sockets and not uplink.moved() and not uplink.look(), "no card has it: nothing is asked, no crash"
     uplink.ask(1.0, [])
     assert not uplink.line.carrier
+
+
+def test_asterisk_that_does_not_listen_yet_is_told_again_within_seconds_and_not_for_ever() -> None:
+    """For 6.4 s after a REGISTER that nobody answered, PJSIPRegister does nothing."""
+    office = Office()
+    office.registrar.wanted = {"north-b"}
+    office.lives("a")
+    office.manager.statuses["north-a"] = "Unregistered"
+    office.registrar.want(office.state, office.verdicts, (), office.now, at_once=True)
+    office.run(5)
+    assert office.kicked() == ["north-a"] * 3, "at once, and every two seconds"
+    office.run(60)
+    assert 6 <= len(office.kicked()) <= 12, "then every fifteen"
+    office.manager.statuses["north-a"] = "Registered"
+    before = office.kicked()
+    office.run(60)
+    assert office.kicked() == before, "the control: who is registered is left alone"
