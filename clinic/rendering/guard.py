@@ -19,6 +19,7 @@ def guard(clinic: Clinic) -> str:
             "socket": person.phone.socket,
             "switch": person.phone.switch,
             "port": person.phone.port,
+            "encrypted": clinic.encrypts(person),
         }
         for person in clinic.people
     }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from clinic.rendering.toll import UNLIMITED
 from clinicpbx.verify.desk import enabled, provider_of
 from clinicpbx.verify.place import Place
 from softphone.client import Pool, PoolError
@@ -33,6 +34,7 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
     now = str(int(time.time()))
     try:
         closed = [f"database put toll closed/{s}/{what} {now}" for s in scopes for what in ("international", "money")]
+        closed += [f"database put toll {counter}/{s} {UNLIMITED}" for s in scopes for counter in ("seconds", "money")]
         pbx.asterisk(*closed, *(f"database put toll locked/{ext} {now}" for ext in people))
         shut = _is_shut(phones, people, described.numbering.area_code)
         for trunk in trunks:

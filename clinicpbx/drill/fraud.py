@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,11 +36,13 @@ Say = Callable[[str], None]
 DEAREST = Decimal(100)  # a minute to a country without a tariff, in the clinic's currency
 ATTACKER = "drill-thief"
 PORT = 15090
-AT_ONCE = 40
+AT_ONCE = 12  # an account may have 16 calls; one more is refused whatever it dials, and would prove nothing
 FULL, QUICK = 310, 60
 SLOWER = 6  # one in so many of the destinations is also tried by the ways that take a call of seconds
 LEFT = 8  # steps that the best account's purse still pays, so that the drill sees it end
 TRIES = 12
+FAR = 620  # Hz, of a colleague who answers
+UNTRIED = 0.1  # the share of a way's numbers that a slow machine may miss
 
 
 @dataclass
@@ -59,7 +62,8 @@ class Thief:
         return self.place.clinic
 
     def dial(self, to: str) -> Call:
-        call = self.phones.call(self.name, to, tone=440)
+        """Whatever host `to` names, the PBX is who gets it."""
+        call = self.phones.call(self.name, to, tone=440, dest=f"{self.clinic.networks.voice.pbx}:5060")
         self.calls.append(call)
         return call
 
@@ -92,8 +96,8 @@ def stolen(place: Place, pbx: Pbx, ext: str) -> Iterator[Thief]:
         phones.remove([name])
 
 
-def notations(e164: str) -> dict[str, str]:
-    """Every way to write a number that a thief would try, by name. Pure."""
+def notations(e164: str, outside: str = "203.0.113.99") -> dict[str, str]:
+    """Every way to write a number that a thief would try, by name. `outside`: the clinic's own public address. Pure."""
     bare = e164.removeprefix("+")
     ways = {
         "plus": e164,
@@ -107,6 +111,7 @@ def notations(e164: str) -> dict[str, str]:
         "phone-context": f"{bare};phone-context=%2b",
         "user=phone": f"sip:{e164}@pbx.invalid;user=phone",
         "foreign host": f"sip:{bare}@203.0.113.99",
+        "outside host": f"sip:{bare}@{outside}",
         "810 twice": f"810810{bare}",
         "local and more": f"8{bare}",
     }
@@ -161,14 +166,18 @@ class Haul:
                 self.money += paid
 
 
-def control(thief: Thief) -> str:
+def control(thief: Thief, act: Callable[[str], object]) -> str:
     """A call that the account may make does reach the public network: the drill would see one that got through."""
     number, since = f"8{thief.clinic.numbering.area_code}9990001"[:11], thief.now()
+
+    def arrived() -> bool:
+        return any(str(i["number"]).endswith(number[1:]) for i in thief.pstn.invites("pstn", since=since))
+
     with contextlib.suppress(PoolError):
-        thief.dial(number).wait_answered(5)
-    seen = [str(i["number"]) for i in thief.pstn.invites("pstn", since=since)]
+        act(number)
+    seen = wait_until(arrived, 5)
     thief.hang_up()
-    if not any(n.endswith(number[1:]) for n in seen):
+    if not seen:
         raise ClinicError(
             f"The drill cannot see calls that get through: {number} from {thief.ext} did not arrive.",
             remedy="clinicpbx verify says what is wrong with the lines",
@@ -182,7 +191,8 @@ def by_dialling(thief: Thief, numbers: list[str], say: Say) -> Haul:
     ways = list(notations("+74950000000"))
     for way in ways:
         since = thief.now()
-        dialled = [notations(n)[way] for n in numbers if way in notations(n)]
+        outside = str(thief.clinic.uplinks[0].external_address)
+        dialled = [notations(n, outside)[way] for n in numbers if way in notations(n)]
         for start in range(0, len(dialled), AT_ONCE):
             for to in dialled[start : start + AT_ONCE]:
                 haul.attempts += 1
@@ -195,63 +205,110 @@ def by_dialling(thief: Thief, numbers: list[str], say: Say) -> Haul:
     return haul
 
 
-def by_transfer(thief: Thief, colleague: str, numbers: list[str], say: Say) -> Haul:
+def talk(thief: Thief, colleague: str) -> Call:
+    """A call to a colleague who answers by itself, joined: a REFER of its first milliseconds fails (400)."""
+    call = thief.dial(colleague).wait_answered(3)
+    call.wait_tone(FAR, 3, windows=1)
+    return call
+
+
+def send(call: Call, to: str) -> None:
+    """Blind transfer. PoolError unless the PBX takes the REFER: what it then does is what the drill looks at."""
+    told = call.transfer_blind(to, timeout=3)
+    if told["refer"] >= 300 or told["notify"] == 400:
+        raise PoolError(f"REFER to {to}: {told}")
+
+
+def by_transfer(thief: Thief, colleague: str, to: str) -> None:
     """Call a colleague who answers, and send that call to the destination."""
-    haul, since = Haul(), thief.now()
-    thief.phones.set_behaviour(colleague, "answer", after=0.0, tone=620)
-    try:
-        for number in numbers:
-            haul.attempts += 1
-            with contextlib.suppress(PoolError):
-                call = thief.dial(colleague).wait_answered(3)
-                call.transfer_blind(f"810{number.removeprefix('+')}", timeout=3)
-            thief.hang_up()
-    finally:
-        thief.phones.set_behaviour(colleague, "ring")
-    haul.count(thief, since, "transfer")
-    say(f"transfer: {len(numbers)} numbers, {len(haul.reached)} through")
-    return haul
+    send(talk(thief, colleague), to)
 
 
-def by_parking(thief: Thief, colleague: str, numbers: list[str], say: Say) -> Haul:
+def by_parking(thief: Thief, colleague: str, to: str) -> None:
     """Park a colleague's call, fetch it, and send it on."""
-    haul, since = Haul(), thief.now()
     park, *places = thief.clinic.numbering.parking.numbers()
-    thief.phones.set_behaviour(colleague, "answer", after=0.0, tone=620)
-    try:
-        for number in numbers:
-            haul.attempts += 1
-            with contextlib.suppress(PoolError):
-                thief.dial(colleague).wait_answered(3).transfer_blind(park, timeout=3)
-                fetched = thief.dial(places[0]).wait_answered(3)
-                fetched.transfer_blind(f"00{number.removeprefix('+')}", timeout=3)
-            thief.hang_up()
-    finally:
-        thief.phones.set_behaviour(colleague, "ring")
-    haul.count(thief, since, "parked call")
-    say(f"parked call: {len(numbers)} numbers, {len(haul.reached)} through")
-    return haul
+    before = _occupied(thief.pbx)
+    send(talk(thief, colleague), park)
+    place = next((p for p in places if p in _occupied(thief.pbx) - before), None)
+    if place is None:
+        raise PoolError("no call is parked")
+    send(talk(thief, place), to)
 
 
-def by_forwarding(thief: Thief, colleague: str, numbers: list[str], say: Say) -> Haul:
-    """Forward the stolen telephone, then call it from a colleague's."""
-    haul, since = Haul(), thief.now()
+def by_forwarding(thief: Thief, colleague: str, to: str) -> None:
+    """Forward the stolen telephone, then call it from a colleague's. A forwarding that is refused is tried, too."""
+    thief.dial(f"*72{to}").wait_ended(4)
     try:
-        for number in numbers:
-            haul.attempts += 1
-            with contextlib.suppress(PoolError):
-                call = thief.dial(f"*72810{number.removeprefix('+')}")
-                call.wait_ended(4)
-                if thief.pbx.database().get(f"forward/{thief.ext}"):
-                    ring = thief.phones.call(colleague, thief.ext)
-                    with contextlib.suppress(PoolError):
-                        ring.wait_ended(2)
-                    ring.hangup()
-            thief.hang_up()
+        if thief.pbx.database().get(f"forward/{thief.ext}"):
+            _ring(thief, colleague)
     finally:
         thief.pbx.delete("forward", thief.ext)
-    haul.count(thief, since, "forwarding")
-    say(f"forwarding: {len(numbers)} numbers, {len(haul.reached)} through")
+
+
+def by_redirecting(thief: Thief, colleague: str, to: str) -> None:
+    """The stolen telephone answers a colleague's call with 302 and the destination."""
+    since = thief.phones.stats()["now"]
+    thief.phones.set_behaviour(thief.ext, "redirect", contact=f"sip:{to}@{thief.clinic.networks.voice.pbx}")
+    try:
+        _ring(thief, colleague)
+    finally:
+        thief.phones.set_behaviour(thief.ext, "ring")
+    if not thief.phones.invites(thief.ext, since=since):
+        raise PoolError(f"{thief.ext} was not rung")
+
+
+def _ring(thief: Thief, colleague: str) -> None:
+    """A colleague calls the stolen telephone."""
+    call = thief.phones.call(colleague, thief.ext)
+    thief.calls.append(call)
+    with contextlib.suppress(PoolError):
+        call.wait_ended(2)
+
+
+def _occupied(pbx: Pbx) -> set[str]:
+    """Parking places that hold a call."""
+    return set(re.findall(r"^\s*(?:Space\s*:?\s*)?(\d{3,6}):?\s", pbx.asterisk("parking show default"), re.M))
+
+
+Way = Callable[[Thief, str, str], None]
+WAYS: dict[str, tuple[Way, tuple[str, ...]]] = {
+    "transfer": (by_transfer, ("810",)),
+    "parked call": (by_parking, ("00",)),
+    "forwarding": (by_forwarding, ("810", "00", "")),
+    "redirect": (by_redirecting, ("810",)),
+}
+"""Ways that need a colleague, and how they spell a number: what stands before its country code."""
+OBEYED = ("transfer", "parked call", "forwarding")
+"""Those by which a call may go out, to where its caller may dial. A redirection is never obeyed."""
+
+
+def by_way(thief: Thief, colleague: str, way: str, numbers: list[str], say: Say) -> Haul:
+    """Every number by one way. ClinicError when the way itself did not work: then nothing was tried."""
+    act, prefixes = WAYS[way]
+    spelled = [f"{prefix}{number.removeprefix('+')}" for number in numbers for prefix in prefixes]
+    refused: list[str] = []
+    if way != "redirect":
+        thief.phones.set_behaviour(colleague, "answer", after=0.0, tone=FAR)
+    try:
+        if way in OBEYED:
+            control(thief, lambda to: act(thief, colleague, to))
+            thief.phones.hangup_all([colleague])  # who was sent there
+        haul, since = Haul(attempts=len(spelled)), thief.now()
+        for to in spelled:
+            try:
+                act(thief, colleague, to)
+            except PoolError as error:
+                refused.append(str(error)[:120])
+            thief.hang_up()
+    finally:
+        thief.phones.set_behaviour(colleague, "ring")
+        thief.phones.hangup_all([colleague])
+    if len(refused) > UNTRIED * len(spelled):
+        raise ClinicError(
+            f"By {way} {len(refused)} of {len(spelled)} numbers were not tried: {refused[0]}", remedy="run it again"
+        )
+    haul.count(thief, since, way)
+    say(f"{way}: {len(spelled)} numbers, {len(haul.reached)} through")
     return haul
 
 
@@ -310,11 +367,13 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
     try:
         with stolen(place, pbx, doctor) as thief:
             say(f"{doctor} ({described.class_of(described.by_ext[doctor]).value}): {len(numbers)} destinations")
-            report["control"] = control(thief)
+            seen = control(thief, thief.dial)
             hauls.append(by_dialling(thief, numbers, say))
-            hauls.append(by_transfer(thief, colleague, numbers if not quick else numbers[::4], say))
-            hauls.append(by_parking(thief, colleague, numbers[::SLOWER], say))
-            hauls.append(by_forwarding(thief, colleague, numbers[::SLOWER], say))
+            for way in WAYS:
+                all_of_them = way == "transfer" and not quick
+                some = numbers if all_of_them else numbers[:: 4 if way == "transfer" else SLOWER]
+                hauls.append(by_way(thief, colleague, way, some, say))
+            report["control"] = f"{seen}, dialled and by {', '.join(OBEYED)}"
         best = next((p for p in described.people if described.class_of(p) is ServiceClass.INTERNATIONAL), None)
         if best and described.toll.countries:
             if described.toll.hours:
@@ -330,7 +389,7 @@ def run(clinic: str, at: str, say: Say, *, quick: bool = False) -> dict[str, Any
         "money_lost": float(sum((haul.money for haul in hauls), Decimal(0)) + above),
         "destinations_tried": len(numbers),
         "attempts": sum(haul.attempts for haul in hauls),
-        "notations": [*notations("+74950000000"), "transfer", "parked call", "forwarding"],
+        "notations": [*notations("+74950000000"), *WAYS],
         "reached": [" ".join(r) for r in reached],
         **report,
     }

@@ -21,7 +21,7 @@ from clinicpbx.verify.pbx import wait_until
 from lab import components, faults, process, state
 
 if TYPE_CHECKING:
-    from clinicpbx.drill.wan import Scene
+    from clinicpbx.drill.wan_breaks import Scene
 
 NAME = "keepalived"
 LONGEST = 1800

@@ -50,13 +50,24 @@ LIMITS = (
     Limit("scan", "learned", 0, "extensions told apart, passwords found"),
     Limit("scan", "unreported", 0, "attacks on a telephone's account that nobody was told of"),
     Limit("flood", "phones_lost", 0, "telephones that lost their registration"),
-    Limit("flood", "calls_dropped", 0, "calls that lost their audio"),
+    Limit("flood", "crashes", 0, "restarts of Asterisk"),
+    *(
+        limit
+        for part in ("flood", "malformed")
+        for limit in (
+            Limit(part, "calls_dropped", 0, "calls that ended or lost their audio"),
+            Limit(part, "new_calls_failed", 0, "new calls that did not connect"),
+            Limit(part, "new_call_worst_ms", 3000, "ms until a new call connected"),
+            Limit(part, "troubles", 0, "reasons why the witness did not see everything"),
+        )
+    ),
     Limit("malformed", "crashes", 0, "restarts of Asterisk"),
-    Limit("malformed", "calls_dropped", 0, "calls that lost their audio"),
+    Limit("malformed", "phones_lost", 0, "telephones that lost their registration"),
+    Limit("malformed", "unsettled", 0, "memory, files and channels that did not come back"),
     Limit("fraud", "money_lost", 0, "money above the caps"),
     Limit("emergency", "emergency_refused", 0, "emergency calls that nobody answered"),
 )
-SUMMED = ("calls_dropped",)
+SUMMED = ("calls_dropped", "phones_lost", "crashes")
 TOLD = (
     "money_lost", "destinations_tried", "attempts_answered_before_ban", "seconds_to_ban", "phones_lost",
     "calls_dropped", "crashes", "emergency_refused",
@@ -91,7 +102,8 @@ def summary(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for figure in TOLD:
         values = [p[figure] for p in parts.values() if figure in p]
-        told[figure] = sum(values) if figure in SUMMED and values else values[0] if values else None
+        values = [sum(values)] if figure in SUMMED and values and None not in values else values
+        told[figure] = values[0] if values else None
     against = [
         f"{limit.part}: {limit.figure} is {parts[limit.part].get(limit.figure)}, {limit.worst:g} at most"
         for limit in LIMITS

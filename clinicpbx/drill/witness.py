@@ -21,6 +21,7 @@ from softphone.client import Call, Pool, PoolError
 
 NEAR, FAR = 440, 620  # Hz, of who calls and who is called
 UNREACHABLE = ("Unavail", "Removed")
+SILENT = 0.05
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Sound:
     lost: int = 0
     ended: bool = False
 
+    @property
+    def dropped(self) -> bool:
+        """Over, never heard, or silent for more than SILENT of the time: the call may stand and nobody can talk."""
+        return self.ended or not self.windows or self.silent > max(3, SILENT * self.windows)
+
     def listen(self) -> None:
         """For a second."""
         try:
@@ -117,14 +123,14 @@ class Witness:
     troubles: list[str] = field(default_factory=list)
 
     def report(self) -> dict[str, Any]:
-        dropped = {s.name.rpartition(" ")[0] for s in self.sounds if s.ended}
+        dropped = {s.name.rpartition(" ")[0] for s in self.sounds if s.dropped}
         return {
             "calls_dropped": len(dropped),
             "calls": {s.name: {"windows": s.windows, "silent": s.silent, "lost": s.lost} for s in self.sounds},
             "silent_windows": sum(s.silent for s in self.sounds),
             "new_calls": len(self.connect) + len(self.failed),
             "new_calls_failed": self.failed,
-            "new_call_worst_ms": round(max(self.connect, default=0) * 1000),
+            "new_call_worst_ms": round(max(self.connect) * 1000) if self.connect else None,
             "rss_peak_kib": max((p.rss for p in self.processes), default=0),
             "troubles": self.troubles[:5],
         }

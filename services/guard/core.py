@@ -35,6 +35,12 @@ _FAILED = re.compile(
     r'RemoteAddress="IPV[46]/\w+/(?P<address>[0-9A-Fa-f.:]+)/\d+"'
     r'(?:,(?!LocalAddress=|RemoteAddress=)\w+="(?:[^"\\]|\\.)*")*'
 )
+_CLEAR = re.compile(
+    r"\[(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d{4})\] SECURITY\[\d+\] res_security_log\.c: "
+    r'SecurityEvent="SuccessfulAuth",EventTV="[^"]*",Severity="\w+",Service="PJSIP",EventVersion="\d+",'
+    r'AccountID="(?P<account>[\w.+-]{1,64})",SessionID=".*",LocalAddress="IPV[46]/(?:UDP|TCP)/[^"]*",'
+    r'RemoteAddress="IPV[46]/\w+/(?P<address>[0-9A-Fa-f.:]+)/\d+",UsingPassword="1"'
+)
 _BAN = re.compile(r"(\d{1,12}) ([a-z][a-z0-9-]{0,30}) ([0-9A-Fa-f.:]{2,45}) (-?\d{1,9}) (\d{1,9})")
 _TOLL = re.compile(r"/toll/(?P<kind>closed|full|locked)/(?P<rest>[\w./+-]{1,100})")
 
@@ -60,7 +66,7 @@ class Ban:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to tell. `kind`: account, address, bans, closed, full, locked, test, wan-..., phone...;
+    """Something to tell. `kind`: account, address, clear, bans, closed, full, locked, test, wan-..., phone...;
     `facts`: its words'."""
 
     kind: str
@@ -73,6 +79,15 @@ def failure(line: str) -> Failure | None:
     if not any(event in line for event in _EVENTS):
         return None
     found = _FAILED.fullmatch(line)
+    if not found:
+        return None
+    return Failure(datetime.fromisoformat(found["at"]).timestamp(), found["account"], found["address"])
+
+
+def in_clear(line: str) -> Failure | None:
+    """A right password that came by UDP or TCP. Where the department requires TLS no telephone of ours does that, and
+    Asterisk has no rule against it for REGISTER: whoever has the password could keep the telephone from ringing."""
+    found = _CLEAR.fullmatch(line)
     if not found:
         return None
     return Failure(datetime.fromisoformat(found["at"]).timestamp(), found["account"], found["address"])
@@ -133,7 +148,12 @@ class Failures:
             found.append(said)
         return found
 
-    def _count(self, kind: str, name: str, other: str, at: float, least: int) -> Alert | None:
+    def used_in_clear(self, one: Failure) -> list[Alert]:
+        """The first is told at once: a right password is no typing mistake."""
+        said = self._count("clear", one.account, one.address, one.at, 1, 1)
+        return [said] if said else []
+
+    def _count(self, kind: str, name: str, other: str, at: float, least: int, failures: int = FAILURES) -> Alert | None:
         key = f"{kind} {name}"
         subject = self.subjects.pop(key, None) or Subject()
         self.subjects[key] = subject  # last in the order: the first is the one that was quiet longest
@@ -143,7 +163,7 @@ class Failures:
         subject.count += 1
         if other in subject.others or len(subject.others) < SHOWN:
             subject.others[other] = subject.others.get(other, 0) + 1
-        if len(subject.times) < FAILURES or len(subject.others) < least or at - subject.told < HOUR:
+        if len(subject.times) < failures or len(subject.others) < least or at - subject.told < HOUR:
             return None
         facts = {"name": name, "count": subject.count, "others": dict(subject.others)}
         self.subjects[key] = Subject(subject.times, told=at)

@@ -96,6 +96,8 @@ class Guard:
             for line in lines:
                 if one := core.failure(line):
                     alerts += self.failures.add(one)
+                elif (one := core.in_clear(line)) and self.site["people"].get(one.account, {}).get("encrypted"):
+                    alerts += self.failures.used_in_clear(one)
             memory |= {"log": self.log.dump(), "failures": self.failures.dump()}
         if lines := self._lines(self.bans_log):
             for line in lines:

@@ -15,6 +15,7 @@ uplinks {name: ISP}, switches {name: location}, off_minutes."""
 
 RU = {
     "account": "Неверный пароль или адрес, телефон {ext} {person}",
+    "clear": "Пароль телефона {ext} {person} использован без шифрования",
     "address": "Подбор паролей с адреса {name}",
     "bans": "Заблокирован адрес: {first}",
     "bans-many": "Заблокировано адресов: {count}",
@@ -33,6 +34,9 @@ RU = {
     "do-account-phones": "Что делать: проверить настройку этого телефона; адреса телефонов не блокируются. "
     "Если телефон исправен, пароль подбирают из его сети: отключите порт {port} коммутатора {switch}.",
     "do-account-others": "Что делать: найти, чьё это устройство; телефон абонента ни при чём.",
+    "do-clear": "Что делать: этот телефон говорит только по TLS, значит, пароль знает кто-то ещё. Найти устройство по "
+    "адресу, сменить пароль (clinicpbx secrets renew КЛИНИКА {ext}) и развернуть.",
+    "clear-from": "Адреса: {others}",
     "do-address": "Что делать: найти это устройство и отключить его порт; адреса вне диапазона телефонов блокируются "
     "сами.",
     "ban-line": "{address}: {jail}, на {minutes} мин",
@@ -131,6 +135,7 @@ RU = {
 }
 EN = {
     "account": "Wrong password or address, telephone {ext} {person}",
+    "clear": "The password of telephone {ext} {person} was used in clear",
     "address": "Passwords are tried from {name}",
     "bans": "Address banned: {first}",
     "bans-many": "Addresses banned: {count}",
@@ -149,6 +154,9 @@ EN = {
     "do-account-phones": "What to do: check this telephone's settings; telephones' addresses are never banned. If it "
     "is well, somebody in its network tries passwords: shut port {port} of switch {switch}.",
     "do-account-others": "What to do: find whose device that is; the person's own telephone is not to blame.",
+    "do-clear": "What to do: that telephone speaks TLS only, so somebody else knows its password. Find the device by "
+    "its address, renew the password (clinicpbx secrets renew CLINIC {ext}) and deploy.",
+    "clear-from": "From: {others}",
     "do-address": "What to do: find the device and shut its port; addresses outside the telephones' range are banned.",
     "ban-line": "{address}: {jail}, for {minutes} min",
     "do-bans": "What to do: nothing, if it is a stranger's. To lift a ban: fail2ban-client unban ADDRESS on the PBX.",
@@ -293,6 +301,17 @@ def _account(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, l
     return title, [*_person(ext, site, words), words["from"].format(count=alert.facts["count"], others=shown), do]
 
 
+def _clear(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
+    ext = alert.facts["name"]
+    person = site["people"].get(ext, {"name": ""})
+    shown = ", ".join(
+        words["of-phones" if is_phones(address, site) else "of-others"].format(address=address, n=n)
+        for address, n in alert.facts["others"].items()
+    )
+    lines = [*_person(ext, site, words), words["clear-from"].format(others=shown), words["do-clear"].format(ext=ext)]
+    return words["clear"].format(ext=ext, person=person["name"]), lines
+
+
 def _address(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[str, list[str]]:
     name, others = alert.facts["name"], alert.facts["others"]
     key = "of-phones" if is_phones(name, site) else "of-others"
@@ -402,7 +421,7 @@ def _provisioning(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[s
 
 
 _TELL = {
-    "account": _account, "address": _address, "bans": _bans, "closed": _toll, "full": _toll, "locked": _toll,
-    "test": _test, "phone-off": _phone, "phone-back": _phone, "provisioning": _provisioning,
+    "account": _account, "clear": _clear, "address": _address, "bans": _bans, "closed": _toll, "full": _toll,
+    "locked": _toll, "test": _test, "phone-off": _phone, "phone-back": _phone, "provisioning": _provisioning,
     **dict.fromkeys(("phones-switch", "phones-switch-back", "phones-all", "phones-all-back"), _phones),
 }  # fmt: skip

@@ -21,6 +21,9 @@ from .probes import SIP, Provider, Uplink
 PATIENCE, AGAIN, KICK, PAUSE = 1.5, 0.4, 15.0, 60.0
 """Seconds for one request of ours in all, before it is sent again, and between two nudges of Asterisk, the second for
 a leg that the provider refuses."""
+SOON, NUDGES = 2.0, 5
+"""Seconds after which a leg that Asterisk was told to register is looked at, and how often it is told again so soon:
+for 6.4 s after it took back a registration and heard no answer (timer B) it hears nothing of the leg."""
 LOOK, BINDINGS = 0.4, 3
 """Seconds after which the provider is asked whether our binding stands, and how often it is made before Asterisk is
 told to."""
@@ -77,11 +80,16 @@ class Registrar:
         """When each uplink lost its registrations."""
         self._told: dict[str, float] = {}
         self._kicked: dict[str, float] = {}
+        self._nudged: dict[str, int] = {}
+        """How often each leg was told to register since it last was registered."""
+        self._look_at: float | None = None
         self._rejected: dict[str, int] = {}
         self._bound: set[str] = set()
         """Hosts of the contacts in the answer that is looked at."""
         self._dead: set[str] = set()
         self._addresses: dict[str, str] = {}
+        self._moved: set[str] = set()
+        """Legs whose uplink has another public address than when they were registered."""
 
     @property
     def busy(self) -> bool:
@@ -120,6 +128,7 @@ class Registrar:
                 times[:] = [*(t for t in times if t > now - MEMORY), now]
         for leg in sorted(gone):
             self.manager.act("PJSIPUnregister", Registration=leg)
+            self._nudged.pop(leg, None)
         for provider in self.providers:
             mine = {f"{provider.name}-{name}" for name in self.uplinks}
             for leg in sorted((wanted & mine) - before):
@@ -139,6 +148,7 @@ class Registrar:
 
     def kick(self, leg: str, now: float) -> None:
         self._kicked[leg] = now
+        self._look_at = now + SOON
         self.manager.act("PJSIPRegister", Registration=leg)
 
     def bind(self, provider: Provider, by: str, now: float, cleared: str, tries: int = 1) -> None:
@@ -226,6 +236,9 @@ class Registrar:
             elif now >= one.again:
                 one.again = now + AGAIN
                 one.uplink.send(one.request, one.provider)
+        if self._look_at is not None and now >= self._look_at:
+            self._look_at = None
+            self.look(now)
         for check in [check for check in self._checks if now >= check.due]:
             self._checks.remove(check)
             self._look(check, now)
@@ -248,14 +261,16 @@ class Registrar:
         (address,) = seen
         before = self._addresses.get(name)
         self._addresses[name] = address
-        if (before or uplink.expected) == address:
-            return
-        if now - self._told.get(name, -TOLD_AGAIN) >= TOLD_AGAIN:
-            self._told[name] = now
-            self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
-        for provider in self.providers:
-            leg = f"{provider.name}-{name}"
-            if before and leg in (self.wanted or ()) and now - self._kicked.get(leg, -KICK) >= KICK:
+        legs = {f"{provider.name}-{name}" for provider in self.providers}
+        if (before or uplink.expected) != address:
+            if before:
+                self._moved |= legs
+            if now - self._told.get(name, -TOLD_AGAIN) >= TOLD_AGAIN:
+                self._told[name] = now
+                self.events.tell("address", uplink=name, address=address, expected=uplink.expected)
+        for leg in sorted(self._moved & legs & (self.wanted or set())):
+            if now - self._kicked.get(leg, -KICK) >= KICK:  # not before, and not forgotten until then
+                self._moved.discard(leg)
                 self.kick(leg, now)
 
     def look(self, now: float) -> None:
@@ -279,10 +294,14 @@ class Registrar:
                     continue
                 status, track = self.statuses.get(leg, ""), uplink.line.providers[provider.name]
                 if status.startswith("Registered"):
+                    self._nudged.pop(leg, None)
                     if self._rejected.pop(leg, 0):
                         self.events.tell("accepted", provider=provider.name, uplink=name)
                 elif track.known and not track.row:
-                    if now - self._kicked.get(leg, 0.0) >= (PAUSE if status == "Rejected" else KICK):
+                    nudged = self._nudged.get(leg, 0)
+                    patience = PAUSE if status == "Rejected" else SOON if nudged < NUDGES else KICK
+                    if now - self._kicked.get(leg, 0.0) >= patience:
+                        self._nudged[leg] = nudged + 1
                         self.forget_connections(name)  # we are answered and Asterisk is not: its state may be stale
                         self.kick(leg, now)
                     elif status == "Rejected":

@@ -21,6 +21,7 @@ from tests.lab.conftest import LAB, Case
 
 THIEF, HELPER, OTHER, TRAVELLER = "3271", "3272", "3273", "4001"
 LOCAL, ECHO = "84959990001", "*43"
+OPERATOR, MOBILE, STEP, CAP = "2001", "89161234567", 15, 60_000  # seconds paid ahead; hundredths of a day
 
 
 @pytest.mark.parametrize("part", ["scan", "flood", "malformed", "fraud", "emergency"])
@@ -102,6 +103,59 @@ def test_step_of_a_call_given_up_is_given_back_only_so_often(case: Case, lines: 
     assert given_up() > 0
     case.asterisk("database deltree toll")
     case.asterisk(f"database del clock {TRAVELLER}")
+
+
+def test_calls_given_up_at_once_leave_no_purse_locked(case: Case, lines: tuple[Pool, Pool]) -> None:
+    phones, _ = lines
+    for _ in range(40):
+        call = phones.call(OPERATOR, MOBILE)
+        time.sleep(0.01)
+        with contextlib.suppress(PoolError):
+            call.hangup()
+    time.sleep(2)
+    paid, began = spent(case, OPERATOR), time.monotonic()
+    phones.call(OPERATOR, MOBILE, tone=440).wait_answered(6)
+    assert time.monotonic() - began < 3, "the next call waited for a lock"
+    assert spent(case, OPERATOR) > paid, "the control: that call took the lock, too"
+
+
+def test_forwarding_in_a_circle_ends_busy_and_leaves_nothing(case: Case, lines: tuple[Pool, Pool]) -> None:
+    phones, _ = lines
+    circle = dict(zip((THIEF, HELPER, OTHER), (HELPER, OTHER, THIEF), strict=True))
+    try:
+        for ext, to in circle.items():
+            done = phones.call(ext, f"*72{to}").wait_ended(5)
+            assert done.info["answered"] and done.info["q850"] != 21, f"*72{to} from {ext} was refused"
+        call = phones.call(OPERATOR, THIEF).wait_ended(6)
+        assert call.info["status"] == 486, call.info
+        time.sleep(0.5)
+        assert "Local/" not in case.asterisk("core show channels concise")
+        phones.call(OTHER, "*73").wait_ended(5)
+        assert phones.call(OPERATOR, THIEF).wait_ringing(6), "the control: a chain of two is followed"
+    finally:
+        for ext in circle:
+            case.asterisk(f"database del forward {ext}")
+
+
+def test_reopening_during_a_call_lets_it_go_on_and_counts_it_anew(case: Case, lines: tuple[Pool, Pool]) -> None:
+    phones, _ = lines
+    purse = f"toll/money person-{OPERATOR}"
+    case.asterisk(f"database del {purse}")
+    call = phones.call(OPERATOR, MOBILE, tone=440).wait_answered(6)
+    step = spent(case, OPERATOR)
+    assert step > 0
+    case.asterisk(f"database put {purse} {CAP}")
+    case.json("fraud", "reopen", str(case.file), OPERATOR)
+    with contextlib.suppress(PoolError):
+        call.wait_ended(STEP + 2)
+    assert call.refresh()["state"] == "answered", "the control: reopened, it goes on"
+    assert spent(case, OPERATOR) == step, "what it costs since is not counted from nothing"
+
+
+def spent(case: Case, ext: str) -> int:
+    """Hundredths of the person's day."""
+    found = re.search(r"/toll/money/\S+\s*: (\d+)", case.asterisk(f"database showkey money/person-{ext}"))
+    return int(found[1]) if found else 0
 
 
 def weekday_noon() -> int:

@@ -8,6 +8,7 @@ from clinic.loading import load
 from clinicpbx.drill import fraud, security, sipvicious
 from tests.unit.test_fraud import CASE
 
+WITNESS = {"calls_dropped": 0, "new_calls_failed": [], "new_call_worst_ms": 300, "troubles": []}
 GOOD = {
     "scan": {
         "answered_to_strangers": 0,
@@ -16,8 +17,8 @@ GOOD = {
         "learned": [],
         "unreported": [],
     },
-    "flood": {"phones_lost": 0, "calls_dropped": 0},
-    "malformed": {"crashes": 0, "calls_dropped": 0},
+    "flood": {"phones_lost": 0, "crashes": 0, **WITNESS},
+    "malformed": {"crashes": 0, "phones_lost": 0, "unsettled": [], **WITNESS},
     "fraud": {"money_lost": 0.0, "destinations_tried": 310},
     "emergency": {"emergency_refused": 0},
 }
@@ -38,7 +39,8 @@ def test_a_drill_within_every_limit_is_go() -> None:
     [("fraud", "money_lost", 0.01), ("scan", "learned", ["REGISTER 3111 reqauth"]), ("scan", "seconds_to_ban", -1.0),
      ("scan", "unreported", ["svcrack: 2356 answers"]),
      ("flood", "phones_lost", 1), ("malformed", "crashes", 1), ("emergency", "emergency_refused", 1),
-     ("scan", "answered_to_strangers", 3), ("flood", "phones_lost", None)],
+     ("scan", "answered_to_strangers", 3), ("flood", "phones_lost", None), ("malformed", "unsettled", ["memory"]),
+     ("malformed", "new_call_worst_ms", None), ("flood", "new_calls_failed", ["408"]), ("flood", "troubles", ["?"])],
 )  # fmt: skip
 def test_one_figure_beyond_its_limit_is_no_go(part: str, figure: str, value: object) -> None:
     found = security.summary(parts(**{part: {figure: value}}))
@@ -53,6 +55,11 @@ def test_calls_dropped_are_those_of_every_part_and_chosen_parts_are_no_go_of_all
     assert security.summary(parts(flood={"calls_dropped": 1}, malformed={"calls_dropped": 2}))["calls_dropped"] == 3
     some = {name: figures for name, figures in parts().items() if name != "flood"}
     assert security.summary(some)["verdict"] == "PARTIAL"
+
+
+def test_a_crash_and_a_lost_telephone_of_any_part_are_told_at_the_top() -> None:
+    found = security.summary(parts(malformed={"crashes": 1, "phones_lost": 2}))
+    assert (found["crashes"], found["phones_lost"]) == (1, 2)
 
 
 def test_what_svwar_lists_counts_only_when_it_tells_extensions_apart() -> None:

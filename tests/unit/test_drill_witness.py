@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from clinicpbx.drill.witness import Process, settled
+from typing import cast
+
+from clinicpbx.drill.witness import Process, Sound, Witness, settled
+from softphone.client import Call
 
 BEFORE = Process(100, 0, 80_000, 35, 1.0)
 
@@ -22,3 +25,13 @@ def test_memory_above_it_is_a_leak() -> None:
 
 def test_descriptors_left_open_are_a_leak() -> None:
     assert not settled(BEFORE, Process(100, 0, 80_000, 40, 2.0))
+
+
+def heard(name: str, windows: int, silent: int, *, ended: bool = False) -> Sound:
+    return Sound(name, cast(Call, None), 440, windows=windows, silent=silent, ended=ended)
+
+
+def test_a_call_that_stands_in_silence_is_dropped() -> None:
+    said = [heard("a caller", 300, 15), heard("a called", 300, 0), heard("b caller", 300, 16), heard("c called", 0, 0)]
+    assert Witness(said).report()["calls_dropped"] == 2
+    assert Witness([heard("a caller", 300, 0, ended=True), heard("a called", 300, 0)]).report()["calls_dropped"] == 1

@@ -50,6 +50,23 @@ def test_the_moment_of_a_failure_is_the_logs_own() -> None:
     assert found and abs(found.at - 1795407116.6) < 1
 
 
+def test_a_right_password_in_clear_is_read_and_one_by_tls_or_forged_is_not() -> None:
+    line = next(row.split("\t", 2)[2] for row in LINES if "SuccessfulAuth" in row)
+    found = core.in_clear(line)
+    assert found and (found.account, found.address) == ("3231", "10.77.20.114")
+    assert core.in_clear(line.replace("IPV4/UDP", "IPV4/TLS")) is None
+    assert core.in_clear(line.replace("SuccessfulAuth", "ChallengeSent")) is None
+    assert core.in_clear(line + "x") is None
+
+
+def test_a_password_used_in_clear_is_told_at_once_with_its_place_and_once_an_hour(site: dict[str, Any]) -> None:
+    tally, ext = core.Failures(), next(iter(site["people"]))
+    (alert,) = tally.used_in_clear(Failure(NOW, ext, "10.77.20.5"))
+    assert not tally.used_in_clear(Failure(NOW + 60, ext, "10.77.20.5"))
+    title, body = words.message(alert, site)
+    assert f" {ext} " in title and "10.77.20.5" in body and site["people"][ext]["socket"] in body
+
+
 @pytest.mark.parametrize("line", ["", "x", "1 2 3 4 5", "1795407444 sip-scan not-an-address 600 40", "9 a b; rm 1 1"])
 def test_line_that_fail2ban_did_not_write_is_no_ban(line: str) -> None:
     assert core.ban(line) is None
@@ -188,7 +205,9 @@ def test_control_characters_of_strangers_reach_nobody(site: dict[str, Any]) -> N
 
 def test_rendered_description_holds_no_secret_and_every_person(site: dict[str, Any]) -> None:
     assert set(site) == {"clinic", "language", "phones", "people", "trunks", "uplinks", "switches", "off_minutes"}
-    assert set(next(iter(site["people"].values()))) == {"name", "department", "room", "socket", "switch", "port"}
+    assert set(next(iter(site["people"].values()))) == {
+        "name", "department", "room", "socket", "switch", "port", "encrypted",
+    }  # fmt: skip
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

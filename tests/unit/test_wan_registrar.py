@@ -51,8 +51,13 @@ class Manager:
 
     def __init__(self) -> None:
         self.acts: list[tuple[str, str]] = []
+        self.statuses = dict.fromkeys(("north-a", "north-b"), "Registered")
 
     def act(self, action: str, done: Any = None, last: str = "", **fields: Any) -> None:
+        if action == "PJSIPShowRegistrationsOutbound":
+            done([{"Event": "OutboundRegistrationDetail", "ObjectName": leg, "Status": status}
+                  for leg, status in self.statuses.items()])  # fmt: skip
+            return
         self.acts.append((action, fields.get("Registration", "")))
 
 
@@ -184,6 +189,19 @@ def test_new_public_address_is_told_once_and_registered() -> None:
     assert 1 <= len(office.kicked()) <= 3, "not with every answer"
 
 
+def test_an_address_that_changes_twice_in_a_moment_is_registered_both_times() -> None:
+    office = Office()
+    office.wires["a"].seen = {"198.18.1.2"}
+    office.registrar.tick(office.now)
+    for address in ("198.18.1.9", "198.18.1.2"):
+        office.wires["a"].seen = {address}
+        office.registrar.tick(office.now + 5)
+    assert office.manager.acts == [("PJSIPRegister", "north-a")], "the control: no more than one in fifteen seconds"
+    for later in (6, 12, 21, 22, 60):
+        office.registrar.tick(office.now + later)
+    assert office.manager.acts == [("PJSIPRegister", "north-a")] * 2
+
+
 def test_an_address_is_believed_after_three_answers_that_say_so() -> None:
     uplink = Uplink(
         {"name": "a", "address": "192.0.2.1", "gateway": "192.0.2.2", "external": "198.18.1.2"}, [], [NORTH]
@@ -195,3 +213,20 @@ def test_an_address_is_believed_after_three_answers_that_say_so() -> None:
     assert not uplink.sockets and not uplink.moved() and not uplink.look(), "no card has it: nothing is asked, no crash"
     uplink.ask(1.0, [])
     assert not uplink.line.carrier
+
+
+def test_asterisk_that_does_not_listen_yet_is_told_again_within_seconds_and_not_for_ever() -> None:
+    """For 6.4 s after a REGISTER that nobody answered, PJSIPRegister does nothing."""
+    office = Office()
+    office.registrar.wanted = {"north-b"}
+    office.lives("a")
+    office.manager.statuses["north-a"] = "Unregistered"
+    office.registrar.want(office.state, office.verdicts, (), office.now, at_once=True)
+    office.run(5)
+    assert office.kicked() == ["north-a"] * 3, "at once, and every two seconds"
+    office.run(60)
+    assert 6 <= len(office.kicked()) <= 12, "then every fifteen"
+    office.manager.statuses["north-a"] = "Registered"
+    before = office.kicked()
+    office.run(60)
+    assert office.kicked() == before, "the control: who is registered is left alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from clinicpbx.verify.desk import Phones, Pstn, enabled, hear_each_other, outcom
 from clinicpbx.verify.pbx import Pbx
 from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
+from services.guard import words
 from softphone.client import Call
 
 pytestmark = pytest.mark.lane("encryption")
@@ -150,7 +152,7 @@ def test_required_means_nothing_less(
 ) -> None:  # fmt: skip
     """Ensure that the right password does not help who speaks in clear, calling or called.
 
-    Asterisk has no rule for how a REGISTER comes: the one by UDP is taken, and reaches nothing.
+    Asterisk has no rule for how a REGISTER comes: the one by UDP is taken, reaches nothing, and is told of.
     """
     person = those_who_must(clinic)[-1]
     plain = somebody_else(clinic).ext
@@ -187,6 +189,25 @@ def test_required_means_nothing_less(
             phones.pool.register([own], timeout=4)
     ours = pbx.contacts().get(own, "")
     assert ";transport=tls" in ours.lower(), f"{own} is not registered by TLS again: {ours}"
+    if place.lab is not None and not place.borrows and clinic.alerts:
+        told_of(place.lab, clinic, own, plain, evidence, control)
+
+
+def told_of(lab: int, clinic: Clinic, own: str, plain: str, evidence: Evidence, control: Control) -> None:
+    """That password in clear is an alert, once an hour: an earlier run's counts."""
+    from lab.alerts import wait
+
+    def about(ext: str) -> Callable[[dict[str, str]], bool]:
+        title = (words.EN if clinic.language == "en" else words.RU)["clear"]
+        title = title.format(ext=ext, person=clinic.by_ext[ext].name)
+        return lambda row: title in row["title"]
+
+    hour = time.time() - 3600
+    alert = wait(lab, about(own), hour, 6)
+    assert alert, f"nobody was told that {own}'s password was used in clear"
+    evidence(f"told: {alert['title']}")
+    with control(f"{plain}, whose department does not require encryption, is not told of"):
+        assert wait(lab, about(plain), hour, 0.2)
 
 
 @pytest.mark.check(

@@ -16,6 +16,7 @@ import pytest
 
 from clinic.model import Clinic
 from clinic.rendering.firewall import firewall
+from clinicpbx.verify.desk import Phones
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import Pbx
 from clinicpbx.verify.place import Place
@@ -223,6 +224,33 @@ def test_a_spoofed_source_is_dropped(
     assert stranger in noted, f"{stranger} knocked at SIP from the internet and was not noted"
     with control("a provider is no stranger"):
         assert noted & {str(trunk.server) for trunk in clinic.trunks}
+
+
+@pytest.mark.check(
+    id="firewall-limit", title="All telephones that register at once stay below the limit for SIP; a flood does not",
+    proves="case: 2", lab_only=True,
+)  # fmt: skip
+def test_a_power_cut_is_no_flood(
+    place: Place, pbx: Pbx, clinic: Clinic, phones: Phones, evidence: Evidence, control: Control
+) -> None:
+    """Ensure that the limit meets floods and nothing else, were every telephone behind one address."""
+    space, reason = lab_only(place)["namespaces"]["phones"], "SIP flood"
+    from lab.phones import spare_addresses
+
+    before = dropped(pbx, reason)
+    report = phones.pool.register()
+    assert report["registered"] >= len(clinic.people), f"after a power cut {report}"
+    here, there = spare_addresses(place.lab or 0)[:2]
+    storm = 4 * len(clinic.people)  # request, answer to the challenge, and each once more
+    knock(space, here, str(clinic.networks.voice.pbx), storm)
+    time.sleep(0.1)
+    assert dropped(pbx, reason) == before, "telephones that register at once are taken for a flood"
+    evidence(f"{len(clinic.people)} telephones registered in {report['seconds']:.2f} s, then {storm} packets from one "
+             "address: none dropped")  # fmt: skip
+    with control("ten times the storm from one address is not let through"):
+        knock(space, there, str(clinic.networks.voice.pbx), 10 * storm)
+        time.sleep(0.1)
+        assert dropped(pbx, reason) == before
 
 
 def knock(space: str, source: str, address: str, count: int) -> str:

@@ -277,8 +277,10 @@ def test_a_quick_transfer_is_not_cut(
     with using(*(t.name for t in enabled(clinic))):
         pstn.behave(number, "answer", tone=620)
         phones.behave(colleague, "answer", tone=770)
+        since = phones.pool.stats()["now"]
         call = phones.call(caller.ext, f"8{number[1:]}", tone=440).wait_answered(4)
         far = next(c for c in pstn.pool.calls(["pstn"], active=True) if c.info["number"].endswith(number[-10:]))
+        call.wait_tone(620, 2, windows=1)  # joined
         assert call.transfer_blind(colleague, timeout=6)["ok"], "the transfer was refused"
         took = pstn.pool.stats()["now"] - call.info["times"]["start"]
         assert took < 2.5, f"the transfer took {took:.1f} s: too slow to prove anything"
@@ -286,6 +288,9 @@ def test_a_quick_transfer_is_not_cut(
         time.sleep(3)
         far.wait_tone(770, 2)
         evidence(f"transferred to {colleague} {took:.1f} s after dialling; the outside still hears it 3 s later")
+        shown = [n for n in phones.numbers_rung(colleague, since) if n.endswith(number[-10:])]
+        assert shown, f"{colleague} is shown {phones.numbers_rung(colleague, since)}, not who is handed over"
+        evidence(f"{colleague} is shown {shown[0]}")
         with control("the one who transferred is not heard any more"):
             far.wait_tone(440, 0.7)
 
