@@ -7,6 +7,7 @@ programs themselves before they replace the running ones.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,21 @@ TRY_NGINX = (
     f"for f in {CERTIFICATE} {KEY}; do"
     ' [ -e "$NEW$f" ] || install -D -m 600 "$f" "$NEW$f"; done && nginx -q -t -c "$NEW/nginx.conf"'
 )
+# The lease of a telephone that nobody has any more would keep its successor waiting for two hours. Kea reads its leases
+# anew when it reloads; one that it writes in between is lost, and given again at the next renewal.
+FREE = """
+import glob,json,os,shutil
+subnet=json.load(open('/etc/kea/kea-dhcp4.conf'))['Dhcp4']['subnet4'][0]
+owners={r['ip-address']:r['hw-address'] for r in subnet['reservations']}
+known=set(owners.values())
+for path in glob.glob('/var/lib/kea/kea-leases4.csv')+glob.glob('/var/lib/kea/kea-leases4.csv.[12]'):
+    rows=open(path).readlines()
+    kept=[r for r in rows if r.split(',')[0] not in owners or r.split(',')[1] in known]
+    if kept!=rows:
+        new=path+'.new'
+        with open(new,'w') as out: out.writelines(kept)
+        shutil.copymode(path,new); shutil.chown(new,os.stat(path).st_uid,os.stat(path).st_gid); os.replace(new,path)
+"""
 TRY_KEA = 'kea-dhcp4 -t "$NEW/etc/kea/kea-dhcp4.conf" >"$NEW/said" 2>&1 || { grep -v "^INFO" "$NEW/said"; exit 1; }'
 
 
@@ -121,7 +137,7 @@ def _dhcp(wanted: Provisioning) -> None:
         name="Every telephone has its address and finds its files, tried before it replaces what runs",
         wanted={"/etc/kea/kea-dhcp4.conf": File(wanted.dhcp(card).encode(), "640", "root:_kea", hidden=True)},
         check=TRY_KEA,
-        then=(f"! systemctl -q is-active {KEA} || systemctl reload {KEA}",),
+        then=(f"python3 -c {shlex.quote(FREE)}", f"! systemctl -q is-active {KEA} || systemctl reload {KEA}"),
     )
     _running(KEA, "DHCP runs and starts with the machine")
 
