@@ -80,13 +80,7 @@ def provisioning(wanted: Provisioning) -> None:
             f"systemd-tmpfiles --create /etc/tmpfiles.d/{SERVICE}.conf",
         ),
     )
-    folder(
-        name="Every telephone's files are as described", path=HOME, wanted=wanted.files, owner=f"root:{SERVICE}",
-    )  # fmt: skip
-    tree(
-        name="The service knows every telephone, by hashes of its credentials",
-        wanted={"/etc/clinicpbx/provisioning.json": File(wanted.index.encode(), "640", f"root:{SERVICE}", hidden=True)},
-    )
+    _files(wanted)
     tree(
         name="The service's program and units are the deploy's own",
         wanted=_program(),
@@ -124,6 +118,24 @@ def provisioning(wanted: Provisioning) -> None:
                 )
             ],
         )
+
+
+@deploy("Provisioning")
+def telephones(wanted: Provisioning) -> None:
+    """What a change of people and telephones changes, on a PBX that has all the rest: for `phones push`."""
+    _files(wanted)
+    if wanted.clinic.provisioning.dhcp:
+        _dhcp(wanted)
+
+
+def _files(wanted: Provisioning) -> None:
+    folder(
+        name="Every telephone's files are as described", path=HOME, wanted=wanted.files, owner=f"root:{SERVICE}",
+    )  # fmt: skip
+    tree(
+        name="The service knows every telephone, by hashes of its credentials",
+        wanted={"/etc/clinicpbx/provisioning.json": File(wanted.index.encode(), "640", f"root:{SERVICE}", hidden=True)},
+    )
 
 
 def _dhcp(wanted: Provisioning) -> None:
