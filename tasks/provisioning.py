@@ -149,7 +149,10 @@ def _dhcp(wanted: Provisioning) -> None:
         name="Every telephone has its address and finds its files, tried before it replaces what runs",
         wanted={"/etc/kea/kea-dhcp4.conf": File(wanted.dhcp(card).encode(), "640", "root:_kea", hidden=True)},
         check=TRY_KEA,
-        then=(f"python3 -c {shlex.quote(FREE)}", f"! systemctl -q is-active {KEA} || systemctl reload {KEA}"),
+        then=(
+            f"test ! -d /var/lib/kea || python3 -c {shlex.quote(FREE)}",
+            f"! systemctl -q is-active {KEA} || systemctl reload {KEA}",
+        ),
     )
     _running(KEA, "DHCP runs and starts with the machine")
 
