@@ -22,7 +22,7 @@ AN_HOUR = 30
 
 
 class Doors:
-    """An alert an hour for each address, and one more when it is an attack. `dump` and the constructor carry it over a restart."""
+    """An alert an hour for each address, one more for an attack. `dump` and the constructor carry it over a restart."""
 
     def __init__(self, told: Mapping[str, float] | None = None, last: Iterable[float] = ()) -> None:
         self.told, self.last = dict(told or {}), list(last)
