@@ -1,4 +1,4 @@
-"""Fixed addresses for the clinic's telephones. Pure: the same telephones get the same addresses for ever."""
+"""Fixed addresses for the clinic's telephones. Pure: the same people get the same addresses for ever."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def mac12(mac: str) -> str:
 def addresses(clinic: Clinic) -> dict[str, IPv4Address]:
     """Extension to address, within `phones_from` to `phones_to`. ValueError when the pool is too small.
 
-    By double hashing of the MAC, in the order of extensions: a telephone that comes or goes moves only those whose
-    first choice it shares, and those are few.
+    By double hashing of the extension, in the order of extensions: who comes or goes moves only those whose first
+    choice they share, and those are few. Not of the MAC address: a new telephone at the same desk would move others,
+    and have to wait for their leases.
     """
     voice = clinic.networks.voice
     size = int(voice.phones_to) - int(voice.phones_from) + 1
@@ -27,7 +28,7 @@ def addresses(clinic: Clinic) -> dict[str, IPv4Address]:
     taken: set[int] = set()
     out: dict[str, IPv4Address] = {}
     for person in sorted(clinic.people, key=lambda p: p.ext):
-        place, step = _choices(person.phone.mac, size)
+        place, step = _choices(person.ext, size)
         while place in taken:
             place = (place + step) % size
         taken.add(place)
@@ -35,9 +36,9 @@ def addresses(clinic: Clinic) -> dict[str, IPv4Address]:
     return out
 
 
-def _choices(mac: str, size: int) -> tuple[int, int]:
+def _choices(ext: str, size: int) -> tuple[int, int]:
     """The first place and the step to the next ones; a step prime to the size meets every place."""
-    seed = hashlib.sha256(mac12(mac).encode()).digest()
+    seed = hashlib.sha256(ext.encode()).digest()
     step = 1 + int.from_bytes(seed[8:16]) % max(1, size - 1)
     while gcd(step, size) != 1:
         step += 1

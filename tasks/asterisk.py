@@ -125,6 +125,12 @@ def asterisk(wanted: Generation) -> None:
     systemd.service(name="Asterisk runs and starts with the machine", service="asterisk", running=True, enabled=True)
 
 
+@deploy("Asterisk")
+def configuration(wanted: Generation) -> None:
+    """The configuration alone, on a PBX that has all the rest: for `phones push`."""
+    generation(name="The new generation is checked and switched in", wanted=wanted)
+
+
 @operation()
 def addresses(restart: bool) -> Generator[FunctionCommand, None, None]:
     """Asterisk listens where the generation says. Otherwise the deploy fails; it restarts only when told to."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from clinic.editing import NotEditable, with_phone
-from clinic.leases import addresses, mac12
+from clinic.leases import mac12
 from clinic.mistakes import DescriptionError
 from clinic.model import Clinic
 from clinic.types import Mac
@@ -104,9 +104,3 @@ def renew(folder: Path, before: Clinic, after: Clinic, ext: str) -> list[str]:
     store.ensure(before)
     store.renew(after, wanted)
     return wanted
-
-
-def moved(before: Clinic, after: Clinic, ext: str) -> list[str]:
-    """Others whose address changes because the new telephone takes one that was theirs: one or none, as a rule."""
-    old, new = addresses(before), addresses(after)
-    return [other for other, address in new.items() if other != ext and old.get(other) != address]

@@ -7,5 +7,5 @@ from tasks import asterisk, provisioning
 
 night = tonight()
 
-asterisk.asterisk(night.generation)
-provisioning.provisioning(night.telephones)
+asterisk.configuration(night.generation)
+provisioning.telephones(night.telephones)

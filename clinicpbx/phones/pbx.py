@@ -18,6 +18,18 @@ PROGRAM, GUARD = "/usr/local/sbin/clinic-phones", "/usr/local/sbin/clinic-guard"
 ASTERISK = "asterisk -C /var/lib/clinicpbx/generations/current/asterisk.conf -rx"
 _CLI = ("database show registrar", "pjsip show contacts", "core show channels concise")
 _MARK = "--8<--"
+WORDS = 50
+"""Extensions in one command: Asterisk's CLI takes 64 words (AST_MAX_ARGS) and drops the rest without a word."""
+
+
+def notifies(phones: Mapping[str, Collection[str]]) -> list[str]:
+    """The CLI's commands for these extensions, by vendor."""
+    found = []
+    for vendor, extensions in phones.items():
+        them = list(extensions)
+        for first in range(0, len(them), WORDS):
+            found.append(f"pjsip send notify {vendor} endpoint {' '.join(them[first : first + WORDS])}")
+    return found
 
 
 class Fleet:
@@ -42,9 +54,7 @@ class Fleet:
 
     def notify(self, phones: Mapping[str, Collection[str]]) -> None:
         """Tell these extensions, by vendor, to fetch their configuration; Asterisk sends and repeats the NOTIFYs."""
-        told = {vendor: " ".join(extensions) for vendor, extensions in phones.items() if extensions}
-        commands = [f"pjsip send notify {vendor} endpoint {them}" for vendor, them in told.items()]
-        self._run("; ".join(f"{ASTERISK} {shlex.quote(command)}" for command in commands))
+        self._run("; ".join(f"{ASTERISK} {shlex.quote(command)}" for command in notifies(phones)))
 
     def door(self, mac: str, minutes: int | None) -> dict[str, Any]:
         """Open the first door of a telephone for so many minutes (None: close it). Its part of the status."""

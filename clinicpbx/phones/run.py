@@ -119,17 +119,11 @@ def replaced(clinic: str, at: str, edit: change.Edit, ext: str, say: Callable[[s
     person = edit.clinic.by_ext[ext]
     phone, address = person.phone, addresses(edit.clinic)[ext]
     report["renewed"] = renewed
-    report["moved"] = moved = change.moved(night.clinic, edit.clinic, ext)
     report["next"] = [
         f"{ext} {person.name} has the telephone {phone.mac} ({phone.model}) from now on.",
         *([f"  renewed: {', '.join(renewed)}; the old telephone's passwords open nothing"] if renewed else []),
         f"  Plug it in: socket {phone.socket}, {phone.switch} port {phone.port}. It gets {address}, fetches its"
         " configuration by its first door, which closes behind it, and registers: about a minute.",
-        *(
-            f"  Until {other} {edit.clinic.by_ext[other].name} has asked for its new address, at most ten minutes, this"
-            " one may have to wait; switching that one off and on is quicker."
-            for other in moved
-        ),
         f"  Then: clinicpbx phones status {clinic} --ext {ext}",
     ]
     return report

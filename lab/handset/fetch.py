@@ -78,6 +78,12 @@ class Fetcher:
 
     async def get(self, place: Place, name: str = "") -> bytes:
         """A file of a folder, or the place itself. AbsentError for 404, FetchError for anything else but the bytes."""
+        try:
+            return await self._get(place, name)
+        except ValueError:
+            raise FetchError("an address that makes no sense") from None
+
+    async def _get(self, place: Place, name: str) -> bytes:
         url, home = place.url + name, urlsplit(place.url)
         for _ in range(REDIRECTS + 1):
             own = urlsplit(url)[:2] == home[:2]  # a login is for the server it was given for, and no other

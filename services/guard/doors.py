@@ -15,12 +15,14 @@ from .core import HOUR, MOST, Alert
 KINDS = ("refused", "strange-agent")
 CAUSES = ("address", "agent", "other", "enumeration", "path", "closed", "password", "token", "method")
 """What the service says why; anything else is told of in its own word."""
-AN_HOUR = 20
+FORGETFUL = ("closed", "password", "token")
+"""What a telephone does that was reset or whose password is old. It must not hide what only an attacker does."""
+AN_HOUR = 30
 """Alerts an hour at most: whoever can write any address on a packet must not fill a pager."""
 
 
 class Doors:
-    """One alert an hour for each address and cause. `dump` and the constructor carry it over a restart."""
+    """An alert an hour for each address, one more for an attack. `dump` and the constructor carry it over a restart."""
 
     def __init__(self, told: Mapping[str, float] | None = None, last: Iterable[float] = ()) -> None:
         self.told, self.last = dict(told or {}), list(last)
@@ -33,7 +35,8 @@ class Doors:
         event = _refusal(line)
         if event is None:
             return None
-        at, key = event["at"], f"{event['address']} {event['what']}"
+        kind = "forgetful" if event["what"] in FORGETFUL else "attack"
+        at, key = event["at"], f"{event['address']} {kind}"
         self.told = {k: t for k, t in self.told.items() if at - t < HOUR}
         self.last = [t for t in self.last if at - t < HOUR]
         if key in self.told or len(self.told) >= MOST or len(self.last) >= AN_HOUR:

@@ -193,3 +193,68 @@ def test_files_take_their_places_by_the_real_program(tmp_path: Path) -> None:
     found = {str(p.relative_to(home)): p.read_text() for p in home.rglob("*") if p.is_file()}
     assert found == {"a/x": "new", "a/y": "kept", "c/w": "new"} and not (home / "b").exists()
     assert {p.stat().st_mode & 0o777 for p in (home, home / "c")} == {0o750}
+
+
+def test_lease_of_a_telephone_that_nobody_has_any_more_is_freed_and_no_other(tmp_path: Path) -> None:
+    """The program that runs on the PBX: the successor of a broken telephone gets the person's address at once."""
+    import os
+    import subprocess
+
+    config, leases = tmp_path / "kea-dhcp4.conf", tmp_path / "kea-leases4.csv"
+    ours = [{"ip-address": f"10.77.20.{n}", "hw-address": f"c0:74:ad:00:00:{n}"} for n in (40, 41, 42)]
+    config.write_text(json.dumps({"Dhcp4": {"subnet4": [{"reservations": ours}]}}))
+    rows = {
+        "header": "address,hwaddr,client_id,valid_lifetime",
+        "own": "10.77.20.40,c0:74:ad:00:00:40,,7200",
+        "gone": "10.77.20.41,00:0b:82:00:00:99,,7200",
+        "moving": "10.77.20.42,c0:74:ad:00:00:40,,7200",  # alive: it moves when it asks again
+        "quarantine": "10.77.20.11,00:0b:82:00:00:98,,120",
+    }
+    for path in (leases, tmp_path / "kea-leases4.csv.2"):
+        path.write_text("\n".join(rows.values()) + "\n")
+        path.chmod(0o640)
+    program = provisioning.FREE.replace("/etc/kea/", f"{tmp_path}/").replace("/var/lib/kea/", f"{tmp_path}/")
+    for _ in range(2):
+        subprocess.run(["python3", "-c", program], check=True, timeout=10)
+        for path in (leases, tmp_path / "kea-leases4.csv.2"):
+            left = [row for name, row in rows.items() if name != "gone"]
+            assert path.read_text().splitlines() == left
+            assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o640, os.getuid())
+
+
+def test_circle_of_telephones_that_wait_for_each_other_is_broken_at_one_address(tmp_path: Path) -> None:
+    """A wider pool gives everybody another address: of those who swap nobody would ever be served."""
+    import subprocess
+    import time
+
+    config, leases = tmp_path / "kea-dhcp4.conf", tmp_path / "kea-leases4.csv"
+    macs = {n: f"c0:74:ad:00:00:{n}" for n in range(40, 47)}
+    ours = [{"ip-address": f"10.77.20.{n}", "hw-address": mac} for n, mac in macs.items()]
+    config.write_text(json.dumps({"Dhcp4": {"subnet4": [{"reservations": ours}]}}))
+    later, earlier = int(time.time()) + 3600, int(time.time()) - 60
+
+    def row(address: int, holder: int, expires: int = later, seconds: int = 7200) -> str:
+        return f"10.77.20.{address},{macs[holder]},,{seconds},{expires},1,0,0,,0,,0\n"
+
+    circle = [row(40, 41), row(41, 42), row(42, 40)]
+    chain = [row(43, 44), row(44, 45)]  # 45 is free to take: it unwinds by itself
+    old = [row(46, 40, earlier), row(45, 46, later, 0)]  # run out, and released
+    leases.write_text("address,hwaddr,client_id,valid_lifetime,expire\n" + "".join(circle + chain + old))
+    program = provisioning.FREE.replace("/etc/kea/", f"{tmp_path}/").replace("/var/lib/kea/", f"{tmp_path}/")
+    subprocess.run(["python3", "-c", program], check=True, timeout=10)
+    left = leases.read_text().splitlines(keepends=True)[1:]
+    assert [line for line in left if line in chain + old] == chain + old
+    assert len([line for line in left if line in circle]) == 2, "one of the three, and no more"
+
+
+def test_push_of_a_clinic_that_stands_changes_what_the_deploy_would_and_asks_for_nothing_else(
+    run: Run, pbx: FakePbx, wanted: Provisioning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    short = (provisioning.telephones, wanted)
+    assert pbx.run(monkeypatch, short) == [], "after a deploy a push finds nothing"
+    name = next(path for path in wanted.files if not path.startswith(("books/", "shared/", "ca.crt")))
+    other = dataclasses.replace(wanted, files={**wanted.files, name: b"<gs_provision/>\n"})
+    changed = pbx.run(monkeypatch, (provisioning.telephones, other))
+    assert changed == ["Every telephone's files are as described"]
+    assert pbx.files[f"{HOME}/{name}"][0] == b"<gs_provision/>\n" and run(other) == []

@@ -27,10 +27,10 @@ def line(at: float = NOW, **changed: str) -> str:
     return json.dumps({"at": at, **event, **changed})
 
 
-def test_refusal_of_a_telephone_is_told_once_an_hour_for_each_cause() -> None:
+def test_refusal_of_a_telephone_is_told_once_an_hour_and_hides_no_attack() -> None:
     doors = Doors()
-    assert doors.add(line()) and not doors.add(line(NOW + 60))
-    assert doors.add(line(NOW + 61, what="password"))
+    assert doors.add(line()) and not doors.add(line(NOW + 60)) and not doors.add(line(NOW + 61, what="password"))
+    assert doors.add(line(NOW + 62, what="other")) and not doors.add(line(NOW + 63, what="agent"))
     again = Doors(**json.loads(json.dumps(doors.dump())))
     assert not again.add(line(NOW + 120)), "a restart forgets nothing"
     assert again.add(line(NOW + 3601))

@@ -121,5 +121,14 @@ def test_a_file_without_end_is_cut_and_a_closed_door_is_no_answer() -> None:
     assert "geheimes" not in str(told.value)
 
 
+@pytest.mark.parametrize("url", ["https://[/f/", "https:///f/", "ftp://x/", "tftp/x/", "https://x:99999/", "\x00://"])
+def test_an_address_that_makes_no_sense_is_a_failed_fetch(url: str) -> None:
+    async def work(http: Fetcher, web: Web) -> bytes:
+        return await http.get(Place(url), "a")
+
+    with pytest.raises(FetchError):
+        run(Web(protected), work)
+
+
 async def _get(http: Fetcher, web: Web) -> bytes:
     return await http.get(Place(f"{web.root}/p/"), "a")

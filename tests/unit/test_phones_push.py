@@ -12,6 +12,7 @@ from clinic.leases import addresses, mac12
 from clinic.loading import load
 from clinic.people import Role
 from clinic.waves import most
+from clinicpbx.phones.pbx import notifies
 from clinicpbx.phones.push import Job, Patience, Result, missing, push, stale, summary
 from clinicpbx.phones.state import Contact, Look
 
@@ -208,6 +209,14 @@ def test_interrupted_push_goes_on_where_it_was() -> None:
     done = {e for e, v in clinic.version.items() if v == NEW}
     clinic.told.clear()
     assert clinic.push().done.keys() == MACS.keys() - done and done and not clinic.told.keys() & done
+
+
+def test_no_notify_is_longer_than_asterisks_cli_reads() -> None:
+    many = {"grandstream": [str(n) for n in range(3000, 3130)], "yealink": ["4201"], "nobody": []}
+    commands = notifies(many)
+    assert all(len(command.split()) < 64 for command in commands)
+    assert [w for c in commands for w in c.split()[5:]] == [*many["grandstream"], "4201"]
+    assert {c.split()[3] for c in commands} == {"grandstream", "yealink"}
 
 
 def test_refusal_by_the_pbx_is_the_reason() -> None:

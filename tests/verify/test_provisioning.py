@@ -19,6 +19,7 @@ from clinic.people import Person
 from clinic.secrets import TLS_CA, certificate_of
 from clinicpbx.provisioning import Provisioning, build
 from clinicpbx.verify.banned import banned, forgotten
+from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.pbx import Pbx, wait_until
 from clinicpbx.verify.place import Place
 from clinicpbx.verify.plugin import Control, Evidence
@@ -56,7 +57,14 @@ def web(place: Place, clinic: Clinic, secrets: Mapping[str, str], space: str, ad
 
 
 @pytest.fixture
-def stranger(place: Place, clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx) -> Iterator[Any]:
+def bans(locks: Locks) -> Iterator[None]:
+    """No other check restarts fail2ban meanwhile."""
+    with locks.hold("fail2ban"):
+        yield
+
+
+@pytest.fixture
+def stranger(place: Place, clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, bans: None) -> Iterator[Any]:
     """A laptop on a wall socket of the voice network: the clinic's network, no telephone's address."""
     space = in_a_lab(place)["eng"]
     from clinicpbx.verify.stranger import lent, outside_the_phones
@@ -377,8 +385,9 @@ def test_telephone_that_asks_for_others_is_told_of(
     proves="clinic.yml: provisioning; case: 5", lab_only=True,
 )  # fmt: skip
 def test_dhcp_knows_who_is_who(
-    place: Place, pbx: Pbx, clinic: Clinic, secrets: Mapping[str, str], evidence: Evidence, control: Control
-) -> None:
+    place: Place, pbx: Pbx, clinic: Clinic, secrets: Mapping[str, str], bans: None, evidence: Evidence,
+    control: Control,
+) -> None:  # fmt: skip
     """Ensure it with a DHCP client of our own, for MAC addresses of the description and for an invented one."""
     in_a_lab(place)
     if not clinic.provisioning.dhcp:
