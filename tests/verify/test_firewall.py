@@ -238,14 +238,15 @@ def test_a_power_cut_is_no_flood(
     from lab.phones import spare_addresses
 
     before = dropped(pbx, reason)
-    report = phones.pool.register()
-    assert report["registered"] >= len(clinic.people), f"after a power cut {report}"
+    report = phones.pool.register([person.ext for person in clinic.people], timeout=4)
+    # All but those that other checks have unplugged meanwhile: enough to be the storm that is meant.
+    assert report["registered"] >= 0.9 * len(clinic.people), f"after a power cut {report}"
     here, there = spare_addresses(place.lab or 0)[:2]
     storm = 4 * len(clinic.people)  # request, answer to the challenge, and each once more
     knock(space, here, str(clinic.networks.voice.pbx), storm)
     time.sleep(0.1)
     assert dropped(pbx, reason) == before, "telephones that register at once are taken for a flood"
-    evidence(f"{len(clinic.people)} telephones registered in {report['seconds']:.2f} s, then {storm} packets from one "
+    evidence(f"{report['registered']} telephones registered in {report['seconds']:.2f} s, then {storm} packets from one "
              "address: none dropped")  # fmt: skip
     with control("ten times the storm from one address is not let through"):
         knock(space, there, str(clinic.networks.voice.pbx), 10 * storm)
