@@ -166,6 +166,7 @@ def test_telephone_that_asks_for_others_is_told_of(
     here, mac = str(leases[thief.ext]), mac12(victim.phone.mac)
     name, mine = own_file(mac, rendered).partition("/")[2], own_file(mac12(thief.phone.mac), rendered).partition("/")[2]
     at, began = web(place, clinic, secrets, "phones", here), time.time()
+    token = secrets[f"first-access/{mac12(thief.phone.mac)}"]
 
     def about(row: dict[str, Any]) -> bool:
         return f" {thief.ext} " in row["title"] and here in row["body"]
@@ -177,6 +178,7 @@ def test_telephone_that_asks_for_others_is_told_of(
         "another's token": at.get(f"/f/{secrets[f'first-access/{mac}']}/{name}").status,
         "another's login": at.get(f"/p/{name}", login=login(victim, secrets)).status,
         "another's file": at.get(f"/p/{name}", login=login(thief, secrets)).status,
+        "the token of its own that is used": at.get(f"/f/{token}/{mine}").status,
         "another device": at.get(f"/p/{mine}", login=login(thief, secrets), agent=f"Yealink SIP-T46U 1 {mac}").status,
     }
     assert set(refused.values()) == {403}, f"{refused}"
