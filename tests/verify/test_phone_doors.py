@@ -37,7 +37,7 @@ def stranger(place: Place, clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx,
     """A laptop on a wall socket of the voice network: the clinic's network, no telephone's address."""
     space = in_a_lab(place)["eng"]
     address = outside_the_phones(clinic, space, number=2)
-    with lent(address, clinic.networks.voice.cidr.prefixlen, space), forgotten(pbx, address):
+    with lent(address, clinic.networks.voice.cidr.prefixlen, space), forgotten(pbx, address, "provisioning"):
         yield web(place, clinic, secrets, "eng", address)
 
 
