@@ -161,3 +161,6 @@ def test_moved_telephone_keeps_its_version_and_a_taken_port_is_refused(descripti
     description.run("phones", "moved", str(description.file), "4005", "9-1-1", "sw-4", "48")
     (after,) = status(description, "--ext", "4005")
     assert (after["socket"], after["port"], after["version"]) == ("9-1-1", 48, before["version"])
+    old = (before["socket"], before["switch"], str(before["port"]))
+    description.run("phones", "moved", str(description.file), "4005", *old)
+    assert description.file.read_text() == text and description.json("deploy", str(description.file))["changed"] == 0
