@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
+from clinic import labels
 from clinic.model import Clinic
 from clinic.people import Key, Person, Role
 from clinic.phones import Model
@@ -174,4 +175,22 @@ def layout(clinic: Clinic, person: Person, model: Model) -> Layout:
     for page in shown:
         console += [*page, *[None] * (PAGE - len(page))]
     room = min(person.phone.consoles, model.max_consoles) * model.console_keys
-    return Layout((*lines, *rest[:free]), tuple(multi), tuple(console if shown else rest[free:])[:room])
+    if not shown:
+        console += rest[free:]
+    console = console[:room]
+    apart = _apart([*lines, *others, *console], model.label_chars)
+    line_keys, multi_keys, keys = ([apart.get(b, b) for b in part] for part in ([*lines, *rest[:free]], multi, console))
+    return Layout(tuple(b for b in line_keys if b), tuple(b for b in multi_keys if b), tuple(keys))
+
+
+def _apart(every: Iterable[Button | None], limit: int) -> dict[Button | None, Button]:
+    """Buttons of people whose labels another person's button has too, with labels that name their extension."""
+    found: dict[str, set[Button]] = {}
+    for button in every:
+        if button and button.person:
+            found.setdefault(labels.of_person(button.label, limit), set()).add(button)
+    return {
+        button: Button(button.mode, button.number, labels.of_namesake(button.label, button.number, limit))
+        for same in found.values() if limit and len({button.number for button in same}) > 1
+        for button in same
+    }  # fmt: skip

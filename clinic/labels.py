@@ -29,6 +29,14 @@ def of_person(name: str, limit: int) -> str:
     return words[0][: limit - 1] + CUT
 
 
+def of_namesake(name: str, number: str, limit: int) -> str:
+    """As `of_person`, with the extension in the place of initials that somebody else has too: Лебедева 2001."""
+    surname, room = (_shown(name).split() or [""])[0], limit - len(number) - 1
+    if room < 1:
+        return number[:limit]
+    return f"{surname if len(surname) <= room else surname[: room - 1] + CUT} {number}"
+
+
 def of_words(text: str, limit: int) -> str | None:
     """A label in `limit` characters, its later words as initials or left out; a number in it always stays.
 

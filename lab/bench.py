@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ WANTED = {
     "nothing_to_go": 120.0,
     "provision_first": 15.0,
     "provision": 15.0,
+    "push_key": 3.0,
 }
 RATIO_WANTED = 3.0
 CASE = Path(__file__).resolve().parent.parent / "inventory/case/clinic.yml"
@@ -111,11 +113,27 @@ def _once(file: Path, lab: int, verify: bool, say: Callable[[str], None]) -> Tim
                 changed[name] = changed.get(name, 0) + int(again["changed"])
             times[name] = median(taken)
             times[f"{name}_changes"] = changed[name]  # must be 0: a second deploy changes nothing
+        file.write_text(with_a_key(file.read_text()))
+        for name, expected in (("push_key", 1), ("push_again", 0)):
+            told = json.loads(step(name, "phones", "push", str(file), "--json"))
+            if told["failed"] or len(told["confirmed"]) != expected:
+                raise StepError(f"{name}: {len(told['confirmed'])} telephones are confirmed, {expected} expected")
+        times["push_again_changes"] = told["uploaded"]
         times |= _memory(lab)
         step("lab_down", "lab", "down", "--lab", str(lab))
     finally:
         clean.lab(lab)
     return times
+
+
+def with_a_key(text: str) -> str:
+    """The description with one key of one telephone changed, the last doctor's. Pure."""
+    lines = text.splitlines(keepends=True)
+    last = max(n for n, line in enumerate(lines) if re.search(r"role\W+doctor", line))
+    lines[last] = re.sub(
+        r"(\"?port\"?: \d+)\}", r'\1, "keys": [{"kind": "line", "label": "Новая"}]}', lines[last], count=1
+    )
+    return "".join(lines)
 
 
 def _plug_in(lab: int) -> float:

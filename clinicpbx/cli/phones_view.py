@@ -99,7 +99,7 @@ def _people(rows: Sequence[Mapping[str, Any]], more: Sequence[str] = ()) -> Tabl
     return table
 
 
-STATES = {"current": "green", "stale": "yellow", "never": "red", "unknown": "red"}
+STATES = {"current": "green", "stale": "yellow", "never": "red", "refused": "red", "unknown": "red"}
 
 
 def status(to: Console, clinic: Clinic, rows: Sequence[Mapping[str, Any]], strangers: Collection[Any]) -> None:

@@ -59,7 +59,8 @@ def labels_pdf(clinic: Clinic, found: Sequence[Label]) -> bytes:
         _write(pdf, x, y, room, 2.6, words["socket"], 6, align="R")
         _write(pdf, x, y + 2.8, room, 5, label.socket, 12, "B", align="R")
         _write(pdf, x, y + 12, room, 5, label.name, 9.5)
-        where = label.department + (f" · {words['room']} {label.room}" if label.room else "")
+        # The room first: where the line is too long, the department's end is what nobody misses.
+        where = (f"{words['room']} {label.room} · " if label.room else "") + label.department
         _write(pdf, x, y + 16.8, room, 4, where, 7)
         pdf.line(x, y + 24.4, x + room, y + 24.4)
         _write(pdf, x, y + 25, 21, 3.4, f"{label.switch} · {words['port']} {label.port}", 6.5)

@@ -16,7 +16,7 @@ from clinic.model import Clinic
 from clinic.people import Person
 from clinic.phones import MODELS
 from clinic.waves import next_wave
-from clinicpbx.phones.state import Look, place
+from clinicpbx.phones.state import Look, place, refused
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,10 @@ class Teller(Protocol):
 
 
 def stale(found: Look, people: Collection[Person]) -> list[Job]:
-    """Those whose wanted version is not the applied one; a telephone the PBX does not know is none of them."""
+    """Those whose wanted version is not the applied one, and those that the PBX refuses since they applied it: they
+    were reset. A telephone the PBX does not know is none of them."""
     jobs = [Job(person, found.wanted(mac12(person.phone.mac))) for person in people]
-    return [job for job in jobs if job.version and job.version != found.applied(job.mac)]
+    return [job for job in jobs if job.version and (job.version != found.applied(job.mac) or _locked(found, job))]
 
 
 def push(
@@ -125,10 +126,11 @@ class _Run:
     looked: int = -1
 
     def away(self, found: Look) -> None:
-        """Nobody can tell a telephone that is off; it fetches by itself when it is switched on."""
+        """Nobody can tell a telephone that is off, nor one that was reset; it fetches by itself when it can."""
         for job in list(self.pending.values()):
-            if not found.registered(job.ext):
-                self.fail(job, off(found, job))
+            locked, there = _locked(found, job), found.registered(job.ext)
+            if locked or not there:
+                self.fail(job, locked if there else f"{OFF}: {locked}" if locked else off(found, job))
                 del self.pending[job.ext]
 
     def tell_next(self, found: Look) -> None:
@@ -198,6 +200,15 @@ class _Run:
         self.tell.count(len(self.result.done), len(self.result.failed), len(self.out), busy)
 
 
+def _locked(found: Look, job: Job) -> str:
+    """Why a telephone that was reset gets nothing more; empty when it is none."""
+    row = refused(found.phones.get(job.mac) or {})
+    if row is None:
+        return ""
+    remedy = f"; if it was reset: phones open CLINIC {job.ext}" if row["what"] == "closed" else ""
+    return f"refused by the PBX: {row['what']}, from {row['address']}{remedy}"
+
+
 def _fetched(found: Look, job: Job) -> bool:
     fetched = (found.phones.get(job.mac) or {}).get("fetched") or {}
     return fetched.get("version") == job.version
@@ -210,13 +221,15 @@ def missing(found: Look, job: Job) -> str:
     contact = found.contacts.get(job.ext)
     if found.applied(job.mac) != job.version:
         if not _fetched(found, job):
-            refused = [r for r in about.get("refused", ()) if float(r["at"]) > float(fetched.get("at", 0))]
-            if refused:
-                return f"was told, and refused by the PBX: {refused[-1]['what']}, from {refused[-1]['address']}"
+            since = [r for r in about.get("refused", ()) if float(r["at"]) > float(fetched.get("at", 0))]
+            if since:
+                return f"was told, and refused by the PBX: {since[-1]['what']}, from {since[-1]['address']}"
             return (
                 f"was told {job.tries} times and fetched nothing" if job.tries > 1 else "was told and fetched nothing"
             )
         return "fetched its configuration and did not apply it"
+    if locked := _locked(found, job):
+        return locked
     if contact is None or not found.registered(job.ext):
         return "applied its configuration and did not register again"
     if fetched and contact.address and contact.address != fetched.get("address"):

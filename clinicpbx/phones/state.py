@@ -158,10 +158,30 @@ def _row(clinic: Clinic, found: Look, person: Person, lease: str, now: float) ->
     }  # fmt: skip
 
 
+LOCKED_OUT = ("closed", "token", "password")
+"""Why the PBX refuses a telephone that has forgotten, or never learnt, what it must know."""
+
+
+def refused(about: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The last refusal at the telephone's own address, when it got nothing since: it was reset, and is locked out.
+
+    What a stranger at another address tried with its credentials says nothing of the telephone itself.
+    """
+    got = max((float((about.get(what) or {}).get("at", 0)) for what in ("fetched", "applied")), default=0.0)
+    own = {about.get("address"), (about.get("fetched") or {}).get("address")}
+    last = [
+        row for row in about.get("refused", ())
+        if row["what"] in LOCKED_OUT and row["address"] in own and float(row["at"]) > got
+    ]  # fmt: skip
+    return last[-1] if last else None
+
+
 def state(about: Mapping[str, Any]) -> str:
-    """current, stale, never (applied), or unknown: the PBX does not know this telephone yet."""
+    """current, stale, never (applied), refused, or unknown: the PBX does not know this telephone yet."""
     if not about:
         return "unknown"
+    if refused(about):
+        return "refused"
     applied = about.get("applied") or {}
     return "never" if not applied else "current" if applied.get("version") == about.get("wanted") else "stale"
 

@@ -103,7 +103,7 @@ RU = {
     "those": "Кто: {phones}",
     "still": "Ещё не на связи: {off} из {of}",
     "do-phone-off": "Что делать: посмотреть, горит ли экран. Не горит: питание порта {port} коммутатора {switch}, "
-    "кабель в розетке {socket}. Горит: clinicpbx phones status.",
+    "кабель в розетке {socket}. Горит: clinicpbx phones status КЛИНИКА.",
     "do-phone-back": "Ничего делать не нужно.",
     "do-phones-switch": "Что делать: проверить питание этого коммутатора и его кабель к сети; сами телефоны, скорее "
     "всего, исправны.",
@@ -113,6 +113,7 @@ RU = {
     "do-phones-all-back": "О тех, кто не вернётся, сообщим отдельно.",
     "provisioning": "Телефону отказано в настройке: {ext} {person}",
     "provisioning-stranger": "Чужое устройство с данными телефона {ext} {person}",
+    "provisioning-guessed": "Чужое устройство подбирает пароль настройки телефона {ext} {person}",
     "provisioning-at": "Адрес: {address}",
     "provisioning-of": "Чьи данные: {name}, доб. {ext}",
     "why-address": "Что случилось: верные данные этого телефона предъявлены с другого адреса.",
@@ -125,12 +126,14 @@ RU = {
     "why-token": "Что случилось: неизвестный ключ первой настройки.",
     "why-method": "Что случилось: запрос, которого телефоны не делают.",
     "why-other-word": "Что случилось: {what}.",
-    "do-provisioning-closed": "Что делать: если телефон сбросили к заводским настройкам, clinicpbx phones open {ext}. "
-    "Если нет, на порту {port} коммутатора {switch} чужое устройство с его MAC-адресом: отключите порт.",
+    "do-provisioning-closed": "Что делать: если телефон сбросили к заводским настройкам, clinicpbx phones open "
+    "КЛИНИКА {ext}. Если нет, на порту {port} коммутатора {switch} чужое устройство с его MAC-адресом: отключите порт.",
     "do-provisioning-own": "Что делать: посмотреть, что включено в розетку {socket}. Если не этот телефон, отключите "
-    "порт {port} коммутатора {switch}; если телефон исправен, clinicpbx phones push --ext {ext}.",
+    "порт {port} коммутатора {switch}; если телефон исправен, clinicpbx phones push КЛИНИКА --ext {ext}.",
     "do-provisioning-stolen": "Что делать: найти это устройство; данные телефона стали известны чужим. Замените их: "
-    "clinicpbx secrets renew provisioning/{ext}, затем clinicpbx phones push --ext {ext}.",
+    "clinicpbx secrets renew КЛИНИКА provisioning/{ext}, затем clinicpbx phones push КЛИНИКА --ext {ext}.",
+    "do-provisioning-guessed": "Что делать: найти это устройство. Оно знает только MAC-адрес, а пароля не знает: "
+    "менять ничего не нужно.",
     "when": "Когда: {when}",
 }
 EN = {
@@ -222,7 +225,7 @@ EN = {
     "those": "Who: {phones}",
     "still": "Still off: {off} of {of}",
     "do-phone-off": "What to do: look whether its display is lit. If not: the power of port {port} of switch {switch}, "
-    "the cable in socket {socket}. If it is: clinicpbx phones status.",
+    "the cable in socket {socket}. If it is: clinicpbx phones status CLINIC.",
     "do-phone-back": "Nothing is to be done.",
     "do-phones-switch": "What to do: look at this switch's power and its cable to the network; the telephones "
     "themselves are most likely well.",
@@ -232,6 +235,7 @@ EN = {
     "do-phones-all-back": "Those that do not return are told of one by one.",
     "provisioning": "A telephone was refused its configuration: {ext} {person}",
     "provisioning-stranger": "A strange device has the credentials of telephone {ext} {person}",
+    "provisioning-guessed": "A strange device guesses the provisioning password of telephone {ext} {person}",
     "provisioning-at": "Address: {address}",
     "provisioning-of": "Whose credentials: {name}, ext. {ext}",
     "why-address": "What happened: this telephone's right credentials came from another address.",
@@ -245,11 +249,13 @@ EN = {
     "why-method": "What happened: a request that no telephone makes.",
     "why-other-word": "What happened: {what}.",
     "do-provisioning-closed": "What to do: if the telephone was reset to its factory settings, clinicpbx phones open "
-    "{ext}. If not, port {port} of switch {switch} has a strange device with its MAC address: shut the port.",
+    "CLINIC {ext}. If not, port {port} of switch {switch} has a strange device with its MAC address: shut the port.",
     "do-provisioning-own": "What to do: look at what is plugged into socket {socket}. If not this telephone, shut "
-    "port {port} of switch {switch}; if the telephone is well, clinicpbx phones push --ext {ext}.",
+    "port {port} of switch {switch}; if the telephone is well, clinicpbx phones push CLINIC --ext {ext}.",
     "do-provisioning-stolen": "What to do: find that device; strangers know this telephone's credentials. Renew them: "
-    "clinicpbx secrets renew provisioning/{ext}, then clinicpbx phones push --ext {ext}.",
+    "clinicpbx secrets renew CLINIC provisioning/{ext}, then clinicpbx phones push CLINIC --ext {ext}.",
+    "do-provisioning-guessed": "What to do: find that device. It knows the MAC address only and not the password: "
+    "nothing need be renewed.",
     "when": "When: {when}",
 }
 
@@ -415,8 +421,10 @@ def _provisioning(alert: Alert, site: Site, words: Mapping[str, str]) -> tuple[s
     if ext and of not in ("", ext):
         lines.append(words["provisioning-of"].format(ext=of, name=site["people"].get(of, {}).get("name", "?")))
     lines.append(words.get(f"why-{what}", words["why-other-word"]).format(what=what))
-    do = "stolen" if not ext else "closed" if what == "closed" else "own"
-    title = words["provisioning" if ext else "provisioning-stranger"].format(ext=who, person=facts["name"])
+    strange = "guessed" if what == "password" else "stolen"
+    do = strange if not ext else "closed" if what == "closed" else "own"
+    kind = "provisioning" if ext else "provisioning-guessed" if strange == "guessed" else "provisioning-stranger"
+    title = words[kind].format(ext=who, person=facts["name"])
     return title, [*lines, words[f"do-provisioning-{do}"].format(**facts)]
 
 

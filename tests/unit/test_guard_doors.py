@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -75,6 +76,17 @@ def test_reset_telephone_is_told_apart_from_stolen_credentials(site: dict[str, A
         assert alert
         return words.message(alert, {**site, "language": "en"})[1]
 
-    assert f"clinicpbx phones open {ext}" in body(ext=ext, of=ext, what="closed")
+    assert f"clinicpbx phones open CLINIC {ext}" in body(ext=ext, of=ext, what="closed")
     assert "secrets renew" in body(ext="", of=ext, what="address")
     assert "secrets renew" not in body(ext=ext, of=ext, what="password")
+    assert "secrets renew CLINIC" in body(ext="", of=ext, what="address")
+    assert "secrets renew" not in body(ext="", of=ext, what="password"), "a guess is nothing that anybody knows"
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_every_command_of_an_alert_names_its_clinic(language: str) -> None:
+    """Typed as it stands at three in the morning, a command without it ends in a usage message."""
+    place = "КЛИНИКА" if language == "ru" else "CLINIC"
+    every = " ".join((words.RU if language == "ru" else words.EN).values())
+    commands = re.findall(r"clinicpbx (?:phones \w+|secrets renew) ?\w*", every)
+    assert len(commands) == 6 and [c for c in commands if not c.endswith(place)] == []

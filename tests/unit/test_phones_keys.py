@@ -164,8 +164,20 @@ def test_strange_characters_are_named_once() -> None:
     assert labels.strange("漢 字 漢") == "漢字"
 
 
+def test_namesakes_are_told_apart_by_their_extensions_and_others_keep_their_initials(clinic: Clinic) -> None:
+    names = {"3101": "Иванова Анна Сергеевна", "3102": "Иванова Алла Степановна", "3103": "Иванова Ольга Петровна"}
+    people = tuple(p.model_copy(update={"name": names.get(p.ext, p.name)}) for p in clinic.people)
+    same = Clinic(**{name: getattr(clinic, name) for name in Clinic.model_fields} | {"people": people})
+    row = [*(Key(kind="blf", value=ext) for ext in names), Key(kind="transfer", value="3101")]
+    keys = layout(same, with_keys(same, "2001", *row), MODELS["GRP2614"]).multi_keys
+    assert [b.label for b in keys] == ["Иванова 3101", "Иванова 3102", "Иванова Ольга Петровна", "Иванова 3101"]
+    alone = layout(same, with_keys(same, "2001", *row[1:3]), MODELS["GRP2614"]).multi_keys
+    assert [b.label for b in alone] == ["Иванова Алла Степановна", "Иванова Ольга Петровна"], "control: no namesake"
+
+
 @given(name=st.text(min_size=1, max_size=80), limit=st.integers(1, 40))
 @settings(max_examples=300, deadline=None)
 def test_no_label_is_longer_than_the_display(name: str, limit: int) -> None:
-    for label in (labels.of_person(name, limit), labels.cut(name, limit), labels.of_words(name, limit) or ""):
+    namesake = labels.of_namesake(name, "3101", limit)
+    for label in (labels.of_person(name, limit), labels.cut(name, limit), labels.of_words(name, limit) or "", namesake):
         assert len(label) <= limit and labels.strange(label) == ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fpdf import FPDF
 
 from clinic.loading import load
 from clinic.sheets import WORDS, labels, panels
@@ -61,6 +63,14 @@ def test_pdf_has_24_labels_a_page_and_a_page_a_switch(size: int) -> None:
         (paper.port_map_pdf(clinic, panels(clinic)), len(clinic.switches)),
     ):
         assert data.startswith(b"%PDF-") and len(re.findall(rb"/Type /Page\b(?!s)", data)) == pages
+
+
+def test_room_is_on_the_label_however_long_the_department_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(FPDF, "cell", lambda _, w, h, text, **more: written.append(text))
+    one = replace(labels(CASE)[0], department="Отделение " * 12, room="101")
+    paper.labels_pdf(CASE, [one])
+    assert any(text.startswith("каб. 101") and text.endswith("…") for text in written)
 
 
 def test_the_same_description_gives_the_same_bytes() -> None:

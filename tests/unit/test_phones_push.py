@@ -88,7 +88,9 @@ class Clinic:
         for ext, mac in MACS.items():
             fetched = NEW if ext in self.bad.get("unmoved", ()) and ext in self.told else self.version[ext]
             found[mac] = {
-                "ext": ext, "wanted": NEW, "first": "closed", "refused": [],
+                "ext": ext, "wanted": NEW, "first": "closed", "address": LEASES[ext],
+                "refused": [{"at": self.now + 1, "address": LEASES[ext], "what": "closed"}]
+                if ext in self.bad.get("reset", ()) else [],
                 "applied": {"version": self.version[ext], "at": self.now},
                 "fetched": {"version": fetched, "at": self.now, "address": LEASES[ext], "agent": ""},
             }  # fmt: skip
@@ -104,6 +106,12 @@ def test_only_stale_telephones_are_told_and_each_is_confirmed() -> None:
     clinic = Clinic(["2001", "3111"])
     result = clinic.push()
     assert result.done.keys() == {"2001", "3111"} == clinic.told.keys() and not result.failed
+
+
+def test_telephone_that_was_reset_is_named_although_it_had_the_version_and_is_not_told() -> None:
+    clinic = Clinic([], reset=["3111"])
+    result = clinic.push()
+    assert "phones open" in result.failed["3111"] and not result.done and clinic.told == {}
 
 
 def test_second_push_tells_nobody() -> None:
@@ -155,6 +163,7 @@ def test_call_that_does_not_end_is_left_alone() -> None:
         ("unmoved", "did not apply it"),
         ("mute", "did not register again"),
         ("off", "off: not registered"),
+        ("reset", "refused by the PBX: closed, from 10.77.20.56; if it was reset: phones open CLINIC 3111"),
         ("elsewhere", "registered from 10.77.20.250, but its configuration went to"),
     ],
 )

@@ -121,6 +121,29 @@ def test_state_of_a_configuration(about: dict[str, Any], expected: str) -> None:
     assert state(about) == expected
 
 
+RESET = {
+    "wanted": "a", "address": "10.0.0.9", "applied": {"version": "a", "at": 50}, "fetched": {"at": 49},
+    "refused": [{"at": 60, "address": "10.0.0.9", "what": "closed"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "refused"),
+        ({"refused": [{"at": 60, "address": "10.0.0.9", "what": "password"}]}, "refused"),
+        # It has got something since; a stranger tried at another address; it asked for another telephone's file.
+        ({"fetched": {"at": 61}}, "current"),
+        ({"refused": [{"at": 60, "address": "10.0.0.7", "what": "closed"}]}, "current"),
+        ({"refused": [{"at": 60, "address": "10.0.0.9", "what": "other"}]}, "current"),
+    ],
+)
+def test_telephone_that_was_reset_is_not_current_and_a_strangers_attempt_changes_nothing(
+    change: dict[str, Any], expected: str
+) -> None:
+    assert state(RESET | change) == expected
+
+
 def test_choice_by_department_and_extension_adds_up_and_refuses_strangers() -> None:
     assert len(chosen(CASE)) == len(CASE.people)
     found = {p.ext for p in chosen(CASE, ["call-centre"], ["3111"])}

@@ -11,6 +11,7 @@ import pytest
 
 from clinic.model import Clinic
 from clinicpbx import descriptions
+from clinicpbx.provisioning import Provisioning, build
 from clinicpbx.verify.desk import Patients, Phones, Pstn, callers, enabled
 from clinicpbx.verify.locks import Locks
 from clinicpbx.verify.lynis import Audit
@@ -100,6 +101,19 @@ def audit(pbx: Pbx) -> Iterator[Audit]:
 def locks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Locks:
     folder = request.config.getoption("--run-folder")
     return Locks(Path(folder) / "locks" if folder else tmp_path_factory.getbasetemp().parent / "locks")
+
+
+@pytest.fixture
+def bans(locks: Locks) -> Iterator[None]:
+    """No other check restarts fail2ban meanwhile."""
+    with locks.hold("fail2ban"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def rendered(place: Place) -> Provisioning:
+    """The telephones' files as the description makes them."""
+    return build(place.clinic, place.secrets, place.clinic_path.parent)
 
 
 @pytest.fixture
