@@ -7,7 +7,6 @@ programs themselves before they replace the running ones.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,38 +32,7 @@ TRY_NGINX = (
     f"for f in {CERTIFICATE} {KEY}; do"
     ' [ -e "$NEW$f" ] || install -D -m 600 "$f" "$NEW$f"; done && nginx -q -t -c "$NEW/nginx.conf"'
 )
-# The lease of a telephone that nobody has any more would keep its successor waiting for two hours. So would a circle of
-# telephones that each wait for the next one's address, as when the pool is widened: there one address is given before
-# its holder has left it. Kea reads its leases anew when it reloads; one that it writes in between is lost, and given
-# again at the next renewal.
-FREE = """
-import json,os,shutil,time
-subnet=json.load(open('/etc/kea/kea-dhcp4.conf'))['Dhcp4']['subnet4'][0]
-owners={r['ip-address']:r['hw-address'] for r in subnet['reservations']}
-wanted={mac:address for address,mac in owners.items()}
-files=[p for p in ('/var/lib/kea/kea-leases4.csv'+s for s in ('.2','.1','')) if os.path.exists(p)]
-held={}
-for path in files:
-    for row in open(path):
-        f=row.rstrip().split(',')
-        if len(f)>3 and f[3].isdigit():
-            held.pop(f[0],None)
-            if f[3]!='0' and (len(f)<5 or int(f[4])>time.time()): held[f[0]]=f[1]
-free={a for a,mac in held.items() if a in owners and mac not in wanted}
-seen=set()
-for a in sorted(held):
-    walked=[]
-    while a in owners and held.get(a,owners[a])!=owners[a] and held[a] in wanted and a not in seen:
-        seen.add(a); walked.append(a); a=wanted[held[a]]
-    if a in walked: free.add(a)
-for path in files:
-    rows=open(path).readlines()
-    kept=[r for r in rows if r.split(',')[0] not in free]
-    if kept!=rows:
-        new=path+'.new'
-        with open(new,'w') as out: out.writelines(kept)
-        shutil.copymode(path,new); shutil.chown(new,os.stat(path).st_uid,os.stat(path).st_gid); os.replace(new,path)
-"""
+FREE = "PYTHONPATH=/usr/lib/clinicpbx PYTHONDONTWRITEBYTECODE=1 python3 -m services.provisioning.leases"
 TRY_KEA = 'kea-dhcp4 -t "$NEW/etc/kea/kea-dhcp4.conf" >"$NEW/said" 2>&1 || { grep -v "^INFO" "$NEW/said"; exit 1; }'
 
 
@@ -167,7 +135,7 @@ def _dhcp(wanted: Provisioning) -> None:
         wanted={"/etc/kea/kea-dhcp4.conf": File(wanted.dhcp(card).encode(), "640", "root:_kea", hidden=True)},
         check=TRY_KEA,
         then=(
-            f"test ! -d /var/lib/kea || python3 -c {shlex.quote(FREE)}",
+            FREE,
             f"! systemctl -q is-active {KEA} || systemctl reload {KEA}",
         ),
     )

