@@ -220,6 +220,8 @@ class Drill:
             except (PoolError, IndexError, TimeoutError, ClinicError) as error:
                 spoilt += 1
                 self.scene.say(f"{one.name} {len(done) + 1}: {error!r}; again")
+                with contextlib.suppress(PoolError):  # a call that it left would be carried, and hold up the return
+                    self.scene.phones.hangup_all(self.talkers)
                 self.settle()
         return summed(one, done) | {"spoilt": spoilt}
 
