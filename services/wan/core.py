@@ -13,7 +13,7 @@ from typing import Any
 
 ROUTER_ROW, ANCHOR_ROW, ISP_ROW, SIP_ROW, LEG_ROW = 2, 4, 6, 2, 3
 """Probes lost in a row: of the router and of the anchors for a dead router; of the anchors and of every provider for a
-dead ISP; of a leg for a dead leg. At 5 % random loss each way these come together once in years."""
+dead ISP; of a leg for a dead leg. At 5 % random loss each way: in none of 230 simulated half hours."""
 RECENT, CLEAN, FAIR = 30, 2, 12
 """Pings of each anchor, and how many of both anchors' may be lost on a clean and on a fair line: of 60, six are at 5 %
 each way."""
@@ -198,7 +198,7 @@ class Line:
 
     def no_accident(self, providers: int) -> int:
         """How many silences in a row of each of so many providers are no accident any more: on a clean line two of two
-        providers, on a fair one four of two. Once in years, by the pings that were lost in the last seconds."""
+        providers, on a fair one four of two; how clean it is say the pings of the last seconds."""
         recent = [came for a in self.anchors.values() if a.known for came in list(a.outcomes.values())[-RECENT:]]
         lost, many = recent.count(False), providers > 1
         if self.row <= 1 and lost <= CLEAN:
