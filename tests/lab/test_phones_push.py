@@ -105,7 +105,11 @@ def test_telephone_that_is_off_is_named_with_its_place_and_comes_by_itself(descr
 def test_interrupted_push_goes_on_with_the_rest(description: Case) -> None:
     change(description, NAME, "Юдина Антонина Константиновна")
     command = [sys.executable, "-m", "clinicpbx", "phones", "push", str(description.file)]
-    running = subprocess.Popen(command, cwd=ROOT, env=description.environment, stdout=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command, cwd=ROOT, env=description.environment, stdout=subprocess.PIPE, text=True,
+        # a background shell hands down an ignored SIGINT: then nothing would be interrupted
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert running.stdout and any("being told" in line for line in running.stdout)
     running.send_signal(signal.SIGINT)
     assert running.wait(30) == 130

@@ -16,7 +16,7 @@ import pytest
 from clinic.loading import load
 from clinicpbx import bundle, image
 from clinicpbx.secrets import complete
-from lab import clean, faults, lab, netns, network, providers, pstn
+from lab import clean, faults, lab, netns, network, phones, providers, pstn
 from softphone.client import Call, Pool, PoolError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +93,8 @@ def test_up_again_leaves_what_runs(stand: Stand) -> None:
     assert len(before) == 2
     status = lab.status(NUMBER)
     assert status["parts"]["providers"] == "running: north, south"
-    assert status["parts"]["phones"].startswith("running, 156 agents")
+    assert status["parts"]["phones"].startswith("running, 0 agents"), "without a PBX nobody has told them an account"
+    assert len(phones.status(NUMBER)) == 156
 
 
 def test_clinic_registers_and_a_wrong_password_is_refused(stand: Stand) -> None:
