@@ -79,14 +79,16 @@ def test_telephone_in_a_call_is_told_when_the_call_is_over(description: Case) ->
         call = pool.call(EXT, "4002", tone=440)
         pool.wait_incoming("4002", 5).answer(tone=620)
         call.wait_answered(5)
-        running = subprocess.Popen(command, cwd=ROOT, env=description.environment, stdout=subprocess.PIPE, text=True)
-        assert running.stdout
-        assert any(f"{EXT} " in line and "in a call" in line for line in running.stdout), "it was told in its call"
-        time.sleep(3)
-        call.wait_tone(620, 3)
-        assert running.poll() is None
-        call.hangup()
-        assert running.wait(30) == 0
+        with subprocess.Popen(
+            command, cwd=ROOT, env=description.environment, stdout=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout
+            assert any(f"{EXT} " in line and "in a call" in line for line in running.stdout), "it was told in its call"
+            time.sleep(3)
+            call.wait_tone(620, 3)
+            assert running.poll() is None
+            call.hangup()
+            assert running.wait(30) == 0
     assert status(description, "--ext", EXT)[0]["configuration"] == "current"
 
 
@@ -105,14 +107,14 @@ def test_telephone_that_is_off_is_named_with_its_place_and_comes_by_itself(descr
 def test_interrupted_push_goes_on_with_the_rest(description: Case) -> None:
     change(description, NAME, "Юдина Антонина Константиновна")
     command = [sys.executable, "-m", "clinicpbx", "phones", "push", str(description.file)]
-    running = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=ROOT, env=description.environment, stdout=subprocess.PIPE, text=True,
         # a background shell hands down an ignored SIGINT: then nothing would be interrupted
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert running.stdout and any("being told" in line for line in running.stdout)
-    running.send_signal(signal.SIGINT)
-    assert running.wait(30) == 130
+    ) as running:  # fmt: skip
+        assert running.stdout and any("being told" in line for line in running.stdout)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 130
     left = push(description)
     assert left["failed"] == [] and 0 < len(left["confirmed"]) < EVERYBODY
     assert push(description)["confirmed"] == {}
