@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from gevent import get_hub, monkey
+from gevent import get_hub, getcurrent, monkey
 
 monkey.patch_all()  # as pyinfra's own command line does, before anything opens a socket
 
@@ -84,6 +86,27 @@ class _Progress(BaseStateCallback):
         self.failed.append(": ".join(self.names[op_hash]))
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is raised here and nowhere else. Python raises it in whatever greenlet runs at that moment, and one that
+    stands for a thread, as paramiko's reader does, prints it and ends: then this one waits for answers for ever."""
+    mine, hub, before = getcurrent(), get_hub(), signal.getsignal(signal.SIGINT)
+
+    def interrupt(*_: object) -> None:
+        if getcurrent() is mine:
+            raise KeyboardInterrupt
+        hub.loop.run_callback(mine.throw, KeyboardInterrupt)
+
+    if before is not signal.default_int_handler:  # ignored, or somebody else's business
+        yield
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run(
     clinic: str, at: str, *, dry: bool, say: Say, only: Collection[str] = (), restart: bool = False,
     make: bool = True, file: Path = ROOT / "deploy.py", before: Linked | None = None, after: Linked | None = None,
@@ -97,7 +120,6 @@ def run(
     """
     logger.setLevel(logging.WARNING)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # every failure is told in our own words
-    get_hub().NOT_ERROR += (KeyboardInterrupt,)  # as is Ctrl-C
     trees.preview.clear()
     connection.refused.clear()
     hosts = inventory.hosts(clinic, dry=dry, at=at, restart=restart, make=make)
@@ -117,7 +139,7 @@ def run(
     # The values are made before the first connection: bad input stops the deploy while nothing is contacted.
     _ = night.generation.digest, night.telephones.index
     try:
-        with ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
+        with interruptible(), ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
             state.set_stage(StateStage.Connect)
             lines.kept = []
             try:
