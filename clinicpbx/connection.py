@@ -163,6 +163,30 @@ def stream(client: Any, command: str, source: IO[bytes]) -> tuple[int, str]:
     return status, answer if status == 0 or answer else complaint
 
 
+class Conversation:
+    """A program on the machine that stays as long as the connection and answers one line with one line."""
+
+    def __init__(self, client: Any, command: str) -> None:
+        self.command = command
+        with _linked(command):
+            self._channel = client.get_transport().open_session(window_size=1 << 24, timeout=LOST_SECONDS)
+            self._channel.settimeout(SILENT_SECONDS)
+            self._channel.exec_command(command)
+            self._answers = self._channel.makefile("rb")
+
+    def ask(self, line: str) -> str:
+        """ClinicError when the link is lost or the program has ended, with what it said last."""
+        with _linked(self.command):
+            with contextlib.suppress(OSError):  # of a program that ended: it said why
+                self._channel.sendall(f"{line}\n".encode())
+            answer: bytes = self._answers.readline()
+        if not answer.endswith(b"\n"):
+            with _linked(self.command):
+                said = self._channel.makefile_stderr("rb").read().decode(errors="replace").strip()
+                raise EOFError(said.splitlines()[-1] if said else "it ended")
+        return answer.decode(errors="replace")
+
+
 @contextlib.contextmanager
 def _linked(command: str) -> Iterator[None]:
     try:

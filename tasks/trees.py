@@ -1,4 +1,4 @@
-"""Files as one tree: compared by one fact, sent as one stream. One operation a file is the wrong grain for many."""
+"""Files as one tree: compared by one look, sent as one stream. One operation a file is the wrong grain for many."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from pyinfra import host, logger
-from pyinfra.api import FactBase, Host, QuoteString, State, StringCommand, operation
+from pyinfra.api import Host, State, StringCommand, operation
 from pyinfra.api.command import FunctionCommand
 
 from clinicpbx.connection import client_of, stream, told
 from clinicpbx.generation import masked
+from tasks.looking import below, look
 
 HOME = "/var/lib/clinicpbx"
 SHOWN = 1 << 16
@@ -30,28 +31,6 @@ CHECKED = (
     'cat >"$NEW.tar" && tar -C "$NEW" -xf "$NEW.tar" && ( {check} ) && '
     '{extract} --file="$NEW.tar"'
 )
-_LOOK = """
-import grp,hashlib,json,os,pwd,sys
-out={}
-for p in json.loads(sys.argv[1]):
-    try: s=os.stat(p); d=open(p,'rb').read()
-    except OSError: continue
-    t=d.decode('utf-8','replace') if len(d)<65536 else ''
-    o=pwd.getpwuid(s.st_uid).pw_name+':'+grp.getgrgid(s.st_gid).gr_name
-    out[p]=[hashlib.sha256(d).hexdigest(),oct(s.st_mode&0o7777)[2:],o,t]
-json.dump(out,sys.stdout)
-"""
-# What a folder holds, without its contents: they may be many and secret.
-_BELOW = """
-import grp,hashlib,json,os,pwd,sys
-out={}
-for at,folders,files in os.walk(sys.argv[1]):
-    for n in files:
-        p=os.path.join(at,n); s=os.lstat(p)
-        o=pwd.getpwuid(s.st_uid).pw_name+':'+grp.getgrgid(s.st_gid).gr_name
-        out[os.path.relpath(p,sys.argv[1])]=[hashlib.sha256(open(p,'rb').read()).hexdigest(),oct(s.st_mode&0o7777)[2:],o]
-json.dump(out,sys.stdout)
-"""
 # Each file takes its place by a rename, so that who reads at that moment reads the old one or the new one.
 _PLACE = """
 import json,os,shutil,sys
@@ -89,39 +68,15 @@ class File:
 Tree = Mapping[str, File]
 
 
-class Found(FactBase[dict[str, list[str]]]):
-    """Path to [SHA-256, mode, owner:group, text] of those of the paths that exist."""
-
-    default = dict
-
-    def command(self, paths: str) -> StringCommand:
-        return StringCommand("python3", "-c", QuoteString(_LOOK), QuoteString(paths))
-
-    def process(self, output: list[str]) -> dict[str, list[str]]:
-        return dict(json.loads("\n".join(output)))
-
-
-class Below(FactBase[dict[str, list[str]]]):
-    """Relative path to [SHA-256, mode, owner:group] of every file below a folder."""
-
-    default = dict
-
-    def command(self, folder: str) -> StringCommand:
-        return StringCommand("python3", "-c", QuoteString(_BELOW), QuoteString(folder))
-
-    def process(self, output: list[str]) -> dict[str, list[str]]:
-        return dict(json.loads("\n".join(output) or "{}"))
-
-
 @operation()
 def folder(path: str, wanted: Mapping[str, bytes], owner: str) -> Generator[FunctionCommand, None, None]:
     """Make the folder hold exactly these files, for `owner` (user:group) alone: 640, folders 750. Nothing is shown.
 
-    For many files: they are compared by one fact and sent as one stream, each takes its place by a rename, and what is
+    For many files: they are compared by one look and sent as one stream, each takes its place by a rename, and what is
     not wanted any more is removed.
     """
     made = {name: File(data, "640", owner, hidden=True) for name, data in wanted.items()}
-    found = host.get_fact(Below, path)
+    found = below(host, path)
     changed = {name: file for name, file in made.items() if found.get(name) != file.mark}
     gone = sorted(found.keys() - made.keys())
     if not changed and not gone:
@@ -151,7 +106,7 @@ def tree(
     the machine stands until all of them have: a run cut short in between is completed by the next.
     """
     mark = f"{HOME}/unfinished-{sha256(json.dumps(sorted(wanted)).encode()).hexdigest()[:12]}"
-    found = host.get_fact(Found, json.dumps(sorted([*wanted, mark])))
+    found = look(host, [*wanted, mark])
     changed = {p: f for p, f in wanted.items() if found.get(p, [])[:3] != f.mark}
     if not changed and mark not in found:
         host.noop("all files are as wanted")

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 from pyinfra.api import Config, Inventory, State
@@ -74,12 +74,6 @@ class FakePbx:
             )
         if text.startswith("ip -j -4 address"):
             return json.dumps([{"ifname": self.card}] if self.card else [])
-        if "os.walk(sys.argv[1])" in text:
-            below = f"{shlex.split(text)[-1]}/"
-            return json.dumps({p.removeprefix(below): self._look(p)[:3] for p in self.files if p.startswith(below)})
-        if text.startswith("python3 -c"):
-            wanted = json.loads(shlex.split(text)[-1])
-            return json.dumps({p: self._look(p) for p in wanted if p in self.files})
         if text.endswith("clinic-generation binds || { test $? = 2 && echo '{}'; }"):
             return json.dumps({"restart_needed": self.restart_needed})
         if text.startswith("dpkg-query"):
@@ -100,6 +94,14 @@ class FakePbx:
                      for n in names}  # fmt: skip
             return "\n".join(f"Id={n}\nSubState={run}\nUnitFileState={on}\n" for n, (run, on) in state.items())
         return None
+
+    # --- as tasks.looking
+
+    def look(self, _: object, paths: Iterable[str]) -> dict[str, list[str]]:
+        return {p: self._look(p) for p in paths if p in self.files}
+
+    def below(self, _: object, folder: str) -> dict[str, list[str]]:
+        return {p.removeprefix(f"{folder}/"): self._look(p)[:3] for p in self.files if p.startswith(f"{folder}/")}
 
     def _look(self, path: str) -> list[str]:
         data, mode, owner = self.files[path]
@@ -163,6 +165,8 @@ class FakePbx:
         """Run deploy functions with their arguments; the names of the operations that changed (or would)."""
         for module in (trees, bundle, database, asterisk):
             monkeypatch.setattr(module, "stream", self.stream)
+        monkeypatch.setattr(trees, "look", self.look)
+        monkeypatch.setattr(trees, "below", self.below)
         trees.preview.clear()
         self.commands.clear()
         self.sent.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from typing import IO
 
 import paramiko
 
@@ -34,19 +36,28 @@ class _Anyone(paramiko.ServerInterface):
         return True
 
 
+def _give(channel: paramiko.Channel, program: IO[bytes]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # of a program that has ended
+        while block := channel.recv(1 << 16):
+            program.write(block)
+            program.flush()
+    with contextlib.suppress(OSError):
+        program.close()
+
+
 def _run(channel: paramiko.Channel, command: str) -> None:
     with subprocess.Popen(
         ["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin and process.stdout and process.stderr
-        with channel.makefile("rb") as given, contextlib.suppress(BrokenPipeError):
-            while block := given.read(1 << 16):
-                process.stdin.write(block)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        channel.sendall(process.stdout.read())
+        giving = threading.Thread(target=_give, args=(channel, process.stdin), daemon=True)
+        giving.start()
+        while block := os.read(process.stdout.fileno(), 1 << 16):
+            channel.sendall(block)
         channel.sendall_stderr(process.stderr.read())
         channel.send_exit_status(process.wait(30))
+        channel.shutdown_write()
+        giving.join(1)  # closed too soon, it would be closed before the client hears that its command was taken
     channel.close()
 
 

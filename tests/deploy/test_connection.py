@@ -22,6 +22,7 @@ from pyinfra.connectors.ssh import SSHConnector
 
 from clinicpbx import connection, memory
 from clinicpbx.errors import ClinicError
+from tasks import looking
 from tests.deploy.ssh_on_loopback import serving
 
 USER_KEY = paramiko.ECDSAKey.generate()
@@ -220,6 +221,49 @@ def test_program_that_ends_before_it_has_read_everything_says_why(server: int, t
     host = connected(server, tmp_path / "known")
     source = io.BytesIO(os.urandom(64 << 20))
     assert connection.stream(connection.client_of(host), "echo full >&2; exit 3", source) == (3, "full\n")
+    disconnect_all(host.state)
+
+
+def test_files_are_looked_at_by_one_program_that_stays(
+    server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "ROOT", "")  # the lab's deploys ask with sudo
+    host = connected(server, tmp_path / "known")
+    began: list[str] = []
+    real = connection.Conversation.__init__
+
+    def counted(self: connection.Conversation, client: Any, command: str) -> None:
+        began.append(command)
+        real(self, client, command)
+
+    monkeypatch.setattr(connection.Conversation, "__init__", counted)
+    file, folder = tmp_path / "Имя файла", tmp_path / "folder"
+    file.write_text("раз")
+    file.chmod(0o640)
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep/secret").write_text("x")
+    (folder / "link").symlink_to("nowhere")
+    asked = [str(file), str(folder), str(tmp_path / "absent")]
+    digest = hashlib.sha256("раз".encode()).hexdigest()
+    owner = f"{file.owner()}:{file.group()}"
+    assert looking.look(host, asked) == {str(file): [digest, "640", owner, "раз"]}
+    file.write_text("два")
+    assert looking.look(host, asked)[str(file)][3] == "два", "nothing is remembered"
+    found = looking.below(host, str(folder))
+    assert found.keys() == {"deep/secret", "link"} and len(found["deep/secret"]) == 3
+    assert looking.below(host, str(tmp_path / "absent")) == {}
+    assert len(began) == 1
+    disconnect_all(host.state)
+
+
+def test_conversation_with_a_program_that_ended_says_why(server: int, tmp_path: Path) -> None:
+    host = connected(server, tmp_path / "known")
+    talk = connection.Conversation(
+        connection.client_of(host), "read line; echo $line; echo python$((1+2)) >&2; exit 127"
+    )
+    assert talk.ask("first") == "first\n", "the control: it answered while it ran"
+    with pytest.raises(ClinicError, match="python3"):
+        talk.ask("second")
     disconnect_all(host.state)
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -232,7 +233,17 @@ def clinic_of_the_lab(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(f"/run/clinicpbx/lab{LAB}/known_hosts", case.folder / "known_hosts")
 
 
-def test_real_clinic_is_verified_too(case: Case, online: None, clinic_of_the_lab: None) -> None:
+@pytest.fixture
+def forwarded(case: Case, deployed: dict[str, object]) -> Iterator[None]:
+    """The chief physician's calls go to his deputy. However the test ends, the telephones are their owners' again."""
+    case.asterisk("database put forward 4001 4002")
+    yield
+    case.asterisk("database del forward 4001")
+    with phones() as pool:
+        assert pool.register(timeout=4)["failed"] == {}
+
+
+def test_real_clinic_is_verified_too(case: Case, online: None, forwarded: None, clinic_of_the_lab: None) -> None:
     """`--at clinic` from the engineer's network knows nothing of the lab: no test subscribers, no faults, and
     softphones of the engineer stand in for the telephones."""
     with phones() as pool:
@@ -244,7 +255,6 @@ def test_real_clinic_is_verified_too(case: Case, online: None, clinic_of_the_lab
         call.hangup()
     before = contacts(case)
     assert len(before) == 156
-    case.asterisk("database put forward 4001 4002")
     room = ("ip", "netns", "exec", f"cpx{LAB}-eng")
     again = case.json("deploy", str(case.file), "--at", "clinic", "--yes", room=room)
     assert (again["site"], again["changed"], again["failed"]) == ("clinic", 0, [])
@@ -257,14 +267,12 @@ def test_real_clinic_is_verified_too(case: Case, online: None, clinic_of_the_lab
     assert {"inbound-north", "overflow-adults", "unanswered", "recording", "loop-north", "loop-south"} <= tried
     assert contacts(case) == before, "a telephone was not given back"
     assert "4002" in case.asterisk("database get forward 4001")
-    case.asterisk("database del forward 4001")
 
 
-def test_killed_verification_keeps_no_telephone(case: Case, deployed: dict[str, object]) -> None:
+def test_killed_verification_keeps_no_telephone(case: Case, forwarded: None) -> None:
     """What people had set comes back with the next run; the telephones return by themselves."""
     with phones() as pool:
         assert pool.register(timeout=4)["failed"] == {}
-    case.asterisk("database put forward 4001 4002")
     kept = "/var/lib/clinicpbx/verification.json"
     command = [sys.executable, "-m", "clinicpbx", "verify", str(case.file), "--at", f"lab{LAB}", "--borrow"]
     quiet = subprocess.DEVNULL
@@ -281,9 +289,6 @@ def test_killed_verification_keeps_no_telephone(case: Case, deployed: dict[str, 
     assert "156 of 156 telephones are not registered" in text, "what is borrowed from nobody counts as registered"
     assert "4002" in case.asterisk("database get forward 4001")
     assert "No such file" in case.pbx(f"ls {kept}")
-    case.asterisk("database del forward 4001")
-    with phones() as pool:
-        assert pool.register(timeout=4)["failed"] == {}
 
 
 def private(pem: str) -> str:
