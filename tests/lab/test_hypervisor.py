@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import signal
+import socket
 import stat
 import threading
 import time
@@ -252,6 +253,11 @@ def test_snapshot_takes_the_machine_back(api: ProxmoxAPI, vm: Any, at: dict[str,
     assert rig.ended(api, vm.snapshot("before-night").rollback.post()) == "snapshot 'before-night' does not exist"
 
 
+def listens(at: dict[str, Any]) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((at["api"]["host"], at["api"]["port"])) == 0
+
+
 def test_daemon_dies_and_comes_back_over_the_running_machine(api: ProxmoxAPI, vm: Any, at: dict[str, Any]) -> None:
     leader = lab.status(LAB)["machines"]["100"]["leader"]
     upid = vm.config.post(tags="clinic-pbx;kept")
@@ -260,6 +266,7 @@ def test_daemon_dies_and_comes_back_over_the_running_machine(api: ProxmoxAPI, vm
     assert daemon
     os.kill(daemon, signal.SIGKILL)
     assert process.wait_for(lambda: not process.started_at(daemon), 5)
+    assert process.wait_for(lambda: not listens(at), 5)  # its threads hold the socket for a moment longer
     with pytest.raises(requests.exceptions.ConnectionError):
         rig.api(at).version.get()
     again = up(Path(at["api"]["journal"]))
