@@ -176,6 +176,8 @@ class Drill:
                 one.do(scene)
                 done = time.monotonic()
                 rescue = scene.phones.call(self.rescuer, self.clinic.emergency.numbers[-1])
+                if one.name == "return" and wait_until(lambda: not self.away(), one.watch / 2):
+                    out.registered = time.monotonic() - began
                 time.sleep(max(0.0, one.watch - (time.monotonic() - began)))
                 until = time.monotonic() - 2.0  # later calls may still be on their way
                 for stream in streams:

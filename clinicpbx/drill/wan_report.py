@@ -56,6 +56,7 @@ LIMITS = (
     *(Limit(name, "calls_lost", 0) for name in TALKING),
     *(Limit(name, "false_switches", 0) for name in EVERY),
     *(Limit(name, f"calls_failed_{way}", 0) for name in ("failback", "return") for way in ("out", "in")),
+    Limit("return", "registered_max", 10.0),
     Limit("return", "decision_p95", 24 * 3600),  # that it happens; when, says the description
 )  # fmt: skip
 OTHERS = 20

@@ -31,6 +31,8 @@ class Run:
     """Seconds from the fault's end until the main uplink counts as well."""
     back: float | None = None
     """Until calls go by it again, registered by every uplink, when an engineer asks for the return."""
+    registered: float | None = None
+    """Until the main uplink, which is in again, is registered by Asterisk's word and the provider's; nobody asked."""
     emergency: float | None = None
     troubles: list[str] = field(default_factory=list)
 
@@ -72,6 +74,7 @@ def summed(one: Break, runs: list[Run]) -> dict[str, Any]:
         "gap_p50": p(of("gap"), 50), "gap_p95": p(of("gap"), 95), "gap_max": p(of("gap"), 100),
         "well_again_p50": p(of("well"), 50), "well_again_p95": p(of("well"), 95), "well_again_max": p(of("well"), 100),
         "back_p50": p(of("back"), 50), "back_p95": p(of("back"), 95), "back_max": p(of("back"), 100),
+        "registered_max": p(of("registered"), 100),
         "moves": sum(run.moves for run in runs),
         "false_switches": sum(max(0, run.moves - one.moves) for run in runs),
         "troubles": [t for run in runs for t in run.troubles][:5],

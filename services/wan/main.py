@@ -78,6 +78,7 @@ class Watchdog:
         """The uplink that takes them."""
         self.legs = {f"{p.name}-{name}": (p.name, name) for p in self.providers for name in self.uplinks}
         self.calls: dict[str, int] = {}
+        """Of each uplink, once they were counted."""
         self.sweeps: list[float] = []
         """When to look for calls that wait on a silent leg."""
         self.offered: set[str] = set()
@@ -352,11 +353,11 @@ class Watchdog:
             routes.main_way(self.way(self.state.current))
 
     def counted(self, channels: list[Message]) -> None:
-        found: dict[str, int] = {}
+        found = dict.fromkeys(self.lines, 0)
         for one in channels:
             if (leg := leg_of(one.get("Channel", ""))) in self.legs:
                 name = self.legs[leg][1]
-                found[name] = found.get(name, 0) + 1
+                found[name] += 1
         self.calls = found
 
     def news(self, now: float) -> None:

@@ -17,9 +17,8 @@ COSTS = {"core_percent": 0.7, "kbit_per_second": 14.0}
 
 def good_rows() -> list[dict[str, Any]]:
     """Every fault's row when all is well."""
-    run = Run(
-        decision=0.4, outbound=0.5, inbound=0.6, placed=40, talks=2, kept=2, gap=0.6, moves=0, well=2, emergency=0.5
-    )
+    run = Run(decision=0.4, outbound=0.5, inbound=0.6, placed=40, talks=2, kept=2, gap=0.6, well=2, registered=4)
+    run.emergency = 0.5
     return [summed(one, [run] * 20) | {"spoilt": 0} for one in BREAKS]
 
 

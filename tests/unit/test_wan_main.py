@@ -33,6 +33,7 @@ def dog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[main.Watchd
     monkeypatch.setattr(control, "PATH", tmp_path / "control")
     monkeypatch.setattr(routes, "run", lambda *_, **__: None)
     monkeypatch.setattr(routes, "standing", list)
+    monkeypatch.setattr(routes, "take_along", lambda *_: None)
     made = main.Watchdog()
     monkeypatch.setattr(made.events, "tell", lambda kind, **_: told.append(kind))
     told: list[str] = []
@@ -98,6 +99,31 @@ def test_packets_that_could_not_be_taken_along_are_tried_again(dog: Any, monkeyp
     assert dog.taken.keys() == {"main"} and tries == [["main"], ["main"]]
     dog.packets(now + main.TOLD + 0.2)
     assert len(tries) == 2
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_line_that_is_back_is_let_go_when_its_calls_have_ended(dog: Any, calls: int) -> None:
+    """Only then does it register again: while a call is carried, who calls in must not reach it by that way."""
+    dog.verdicts["main"], now = core.Verdict("router-dead", core.DEAD), time.monotonic()
+    dog.state.current = "lte-main"
+    dog.packets(now)
+    dog.counted(channels(*[("north-main", "Up")] * calls))
+    dog.verdicts["main"], dog.state.clean["main"] = core.Verdict(), now + 1
+    dog.packets(now + 1)
+    assert dog.taken.keys() == {"main"}, "well for no time yet"
+    dog.packets(now + 1.1 + main.WELL)
+    assert bool(dog.taken) == bool(calls)
+    dog.packets(now + 1.1 + main.LONGEST_CARRY)
+    assert dog.taken == {}
+
+
+def test_line_that_is_back_is_kept_while_nobody_has_counted_its_calls(dog: Any) -> None:
+    dog.verdicts["main"], now = core.Verdict("router-dead", core.DEAD), time.monotonic()
+    dog.state.current = "lte-main"
+    dog.packets(now)
+    dog.verdicts["main"], dog.state.clean["main"] = core.Verdict(), now + 1
+    dog.packets(now + 1.1 + main.WELL)
+    assert dog.taken.keys() == {"main"}
 
 
 def test_engineer_holds_at_once_and_never_a_dead_uplink(dog: Any) -> None:
