@@ -13,7 +13,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,6 +28,8 @@ from softphone.client import Pool
 
 SECONDS = 60  # the shortest registration that the PBX grants
 DEAF = 30  # seconds for which the PBX does not hear telephones' REGISTERs; renewed three times as often
+LOOK = 0.4  # seconds between two looks at who stole back his extension by TLS
+TLS = ";transport=tls"
 TABLE = "clinicpbx_verify"
 PORTS = 20000  # one for each extension, from here on
 PATIENT = "patient"  # the agent that plays every caller from outside
@@ -48,8 +50,7 @@ class Contact:
 class Deaf(threading.Thread):
     """Keeps the PBX from hearing REGISTERs of the voice network, but those from `own`; other requests pass by UDP.
 
-    Within TLS nobody can tell a REGISTER from a call to 112, so telephones that use it are heard as always: one that
-    renews its registration rings for itself until its stand-in, which renews every half minute, takes it again.
+    Within TLS nobody can tell a REGISTER from a call to 112, so telephones that use it are heard as always: see Again.
     """
 
     def __init__(self, pbx: Pbx, clinic: Clinic, own: str) -> None:
@@ -84,11 +85,40 @@ class Deaf(threading.Thread):
             self.pbx.run(f"nft delete table inet {TABLE}", check=False)
 
 
+class Again(threading.Thread):
+    """Takes extensions again whose telephones, by TLS, have renewed their own registrations meanwhile: it rings there
+    for LOOK seconds, not until the stand-in's own renewal in half a minute."""
+
+    def __init__(self, pbx: Pbx, pool: Pool, own: str, extensions: Collection[str]) -> None:
+        super().__init__(daemon=True)
+        self.pbx, self.pool, self.own, self.extensions = pbx, pool, own, frozenset(extensions)
+        self.ended = threading.Event()
+
+    def look(self) -> list[str]:
+        """One look. -> the extensions that were taken again; who is registered nowhere is nobody's concern here."""
+        found = contacts(self.pbx.database())
+        lost = sorted(e for e in self.extensions & found.keys() if f"@{self.own}:" not in found[e].uri)
+        if lost:
+            self.pool.register(lost, timeout=2)
+        return lost
+
+    def run(self) -> None:
+        while not self.ended.wait(LOOK):
+            with contextlib.suppress(Exception):  # the next look is soon
+                self.look()
+
+    def end(self) -> None:
+        """Returns when no look is under way."""
+        self.ended.set()
+        if self.is_alive():
+            self.join(10)
+
+
 @dataclass(frozen=True)
 class Borrowed:
     """The pool at `socket` holds an agent per extension, at `address`; `contacts` is what they stand in for.
 
-    `pool` and `deaf` are of the program that took them and live no longer than it.
+    `pool`, `deaf` and `again` are of the program that took them and live no longer than it.
     """
 
     socket: Path
@@ -96,6 +126,7 @@ class Borrowed:
     contacts: Mapping[str, Contact]
     pool: Pool | None = field(default=None, compare=False, repr=False)
     deaf: Deaf | None = field(default=None, compare=False, repr=False)
+    again: Again | None = field(default=None, compare=False, repr=False)
 
     def save(self, path: Path) -> None:
         contacts = {ext: [c.uri, c.until] for ext, c in self.contacts.items()}
@@ -170,7 +201,10 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
     ]  # fmt: skip
     deaf = Deaf(pbx, clinic, own)
     pool = Pool.start(path)
-    borrowed = Borrowed(path, own, before, pool, deaf)
+    by_tls = [person.ext for person in clinic.people if clinic.encrypts(person)]
+    by_tls += [ext for ext, contact in before.items() if TLS in contact.uri.lower()]
+    again = Again(pbx, pool, own, by_tls)
+    borrowed = Borrowed(path, own, before, pool, deaf, again)
     try:
         deaf.start()
         pool.add_agents(agents)
@@ -182,6 +216,8 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
                 f"{ext} is {state} ({status or 'no answer'})",
                 remedy=f"does the PBX know this description? clinicpbx deploy {clinic.name}",
             )
+        if by_tls:
+            again.start()
     except BaseException:
         give_back(borrowed)
         raise
@@ -192,6 +228,8 @@ def give_back(borrowed: Borrowed) -> list[str]:
     """Register every telephone's own contact again and end the pool. -> extensions that are not back, with a reason"""
     left = {ext: max(SECONDS, contact.until - int(time.time())) for ext, contact in borrowed.contacts.items()}
     pool = borrowed.pool or Pool(borrowed.socket, connect_timeout=5)
+    if borrowed.again:
+        borrowed.again.end()
     try:
         ours = {name for name, found in pool.registrations().items() if found["state"] == "registered"}
         pool.hangup_all()

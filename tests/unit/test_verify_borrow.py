@@ -70,6 +70,31 @@ def test_what_is_borrowed_travels_to_the_workers(tmp_path: Path) -> None:
     assert Borrowed.load(tmp_path / "file") == wanted
 
 
+def test_a_telephone_that_took_its_extension_back_by_tls_loses_it_again_at_once() -> None:
+    def stored(ext: str, at: str) -> dict[str, str]:
+        return {f"registrar/contact/{ext};@1": json.dumps(STORED | {"uri": f"sip:{ext}@{at}:5061;transport=tls"})}
+
+    class Registers:
+        def __init__(self) -> None:
+            self.taken: list[str] = []
+
+        def register(self, agents: list[str], timeout: float) -> None:
+            self.taken += agents
+
+    pbx, pool = Machine({}), Registers()
+    again = borrow.Again(pbx, pool, "10.77.20.2", ["4101", "4102", "4103"])  # type: ignore[arg-type]
+    pbx.keys = stored("4101", "10.77.20.2") | stored("4102", "10.77.20.72") | stored("2001", "10.77.20.32")
+    assert again.look() == pool.taken == ["4102"], "neither who is ours, nor who is nowhere, nor who speaks in clear"
+    again.start()
+    deadline = time.monotonic() + 5
+    while len(pool.taken) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    again.end()
+    taken = list(pool.taken)
+    time.sleep(2 * borrow.LOOK)
+    assert len(taken) >= 2 and pool.taken == taken, "it goes on until it is ended, and then no longer"
+
+
 def test_the_patient_is_nobody_a_check_needs(clinic: Clinic) -> None:
     ext = borrow.patient(clinic)
     assert ext in clinic.by_ext and ext not in {did.to for _, did in clinic.dids.values()}
