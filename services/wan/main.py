@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import selectors
 import signal
 import socket
@@ -36,7 +37,7 @@ STATE, METRICS = Path("/var/lib/clinic-wan/state.json"), Path("/run/clinic-wan/m
 TICK, CALM_TICK, STALL = 0.05, 0.1, 0.4
 """Seconds between two looks, the same while all is well, and how late one may be before nothing can be said of what was
 on its way."""
-POLL, TOLD, WRITTEN, RECONNECT, JUDGED = 5.0, 1.0, 5.0, 1.0, 0.5
+POLL, TOLD, WRITTEN, RECONNECT, JUDGED, COUNTED = 5.0, 1.0, 5.0, 1.0, 0.5, 0.5
 SWEEPS = (0.25, 0.75)
 """Seconds after the first look for calls on a silent leg: a call needs a moment from its choice of a way to the way."""
 WELL = 2.0
@@ -78,7 +79,8 @@ class Watchdog:
         """The uplink that takes them."""
         self.legs = {f"{p.name}-{name}": (p.name, name) for p in self.providers for name in self.uplinks}
         self.calls: dict[str, int] = {}
-        """Of each uplink, once they were counted."""
+        """Of each uplink, by the last answer; `counted_at`: when that was asked for."""
+        self.counted_at = 0.0
         self.sweeps: list[float] = []
         """When to look for calls that wait on a silent leg."""
         self.offered: set[str] = set()
@@ -284,13 +286,17 @@ class Watchdog:
         return {name: self.calls.get(name, 0) for name in self.taken}
 
     def packets(self, now: float) -> None:
-        """Take along what has a dead uplink's address, until it lives and its calls have ended."""
+        """Take along what has a dead uplink's address, until it lives and its calls have ended: by a count that was
+        asked for when it was well. One that began before is carried, too."""
         wanted = core.carried(self.state, self.verdicts)
         for name, since in self.taken.items():
             clean = self.state.clean.get(name)
-            well = clean is not None and now - clean >= WELL
-            if not well or (self.calls.get(name, 1) and now - since < LONGEST_CARRY):
+            well = math.inf if clean is None else clean + WELL
+            ended = self.counted_at >= well and not self.calls.get(name, 0)
+            if now < well or (not ended and now - since < LONGEST_CARRY):
                 wanted.add(name)
+            if now >= well > self.counted_at and self.due("count", COUNTED, now):
+                self.count(now)
         wanted.discard(self.state.current)
         current = self.state.current
         if wanted == self.taken.keys() and (not wanted or self.taker == current):
@@ -307,7 +313,7 @@ class Watchdog:
             say(f"packets cannot be taken along: {error}", 3)
             self._next["carry"] = now + TOLD
             return
-        new = wanted - self.taken.keys() if self.taker == current else wanted
+        new = wanted ^ self.taken.keys() if self.taker == current else wanted | self.taken.keys()
         self.taker = current
         self.taken = {name: self.taken.get(name, now) for name in wanted}
         if new:
@@ -315,8 +321,9 @@ class Watchdog:
         self._next["poll"] = 0.0  # count the calls now
 
     def renew(self, channels: list[Message], names: Collection[str]) -> None:
-        """Calls in progress introduce themselves again by the new way (re-INVITE): a provider that guards a stream's
-        source listens anew, and sends its own requests of the call to where this one came from."""
+        """Calls in progress introduce themselves again (re-INVITE) by the new way, or by their own once more: a
+        provider that guards a stream's source listens anew, and sends its own requests of the call to where this one
+        came from."""
         for one in channels:
             channel, leg = one.get("Channel", ""), leg_of(one.get("Channel", ""))
             if one.get("ChannelStateDesc") == "Up" and leg in self.legs and self.legs[leg][1] in names:
@@ -340,7 +347,7 @@ class Watchdog:
     # -- at leisure ----------------------------------------------------------------------------------------------------
 
     def slow(self, now: float) -> None:
-        self.manager.act("CoreShowChannels", self.counted, "CoreShowChannelsComplete")
+        self.count(now)
         self.registrar.want(self.state, self.verdicts, self.taken, now)
         self.registrar.look(now)
         self.resolvers.ask(now)
@@ -352,13 +359,18 @@ class Watchdog:
         if not routes.main_way_is(self.way(self.state.current)):
             routes.main_way(self.way(self.state.current))
 
-    def counted(self, channels: list[Message]) -> None:
+    def count(self, now: float) -> None:
+        self.manager.act("CoreShowChannels", partial(self.counted, now), "CoreShowChannelsComplete")
+
+    def counted(self, asked: float, channels: list[Message]) -> None:
+        if not any(one.get("Event") == "CoreShowChannelsComplete" for one in channels):
+            return  # an error is no count
         found = dict.fromkeys(self.lines, 0)
         for one in channels:
             if (leg := leg_of(one.get("Channel", ""))) in self.legs:
                 name = self.legs[leg][1]
                 found[name] += 1
-        self.calls = found
+        self.calls, self.counted_at = found, asked
 
     def news(self, now: float) -> None:
         """What people are told besides a move of calls."""

@@ -65,6 +65,8 @@ def test_call_whose_provider_does_not_follow_is_hung_up_cleanly(case: Case, onli
         assert registers(case, "north-wan-a", 30), "it did not register again by itself"
         assert json.loads(case.pbx("wanctl status --json"))["current"] == "wan-b", "the control: nobody asked"
     finally:
+        with Pool(f"/run/clinicpbx/lab{LAB}/phones/socket") as phones:
+            phones.hangup_all(["2001"])
         file.write_text(text)
         north.cli("module reload res_pjsip.so")
         case.pbx("wanctl return")

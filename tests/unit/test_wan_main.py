@@ -101,29 +101,62 @@ def test_packets_that_could_not_be_taken_along_are_tried_again(dog: Any, monkeyp
     assert len(tries) == 2
 
 
-@pytest.mark.parametrize("calls", [0, 1])
-def test_line_that_is_back_is_let_go_when_its_calls_have_ended(dog: Any, calls: int) -> None:
-    """Only then does it register again: while a call is carried, who calls in must not reach it by that way."""
-    dog.verdicts["main"], now = core.Verdict("router-dead", core.DEAD), time.monotonic()
-    dog.state.current = "lte-main"
+COMPLETE = [{"Event": "CoreShowChannelsComplete"}]
+UP = channels(("north-main", "Up"))
+
+
+@pytest.fixture
+def back(dog: Any) -> float:
+    """The main line was out, counted without a call before, and is in again since this moment."""
+    now = time.monotonic()
+    dog.counted(now, COMPLETE)
+    dog.verdicts["main"], dog.state.current = core.Verdict("router-dead", core.DEAD), "lte-main"
     dog.packets(now)
-    dog.counted(channels(*[("north-main", "Up")] * calls))
     dog.verdicts["main"], dog.state.clean["main"] = core.Verdict(), now + 1
     dog.packets(now + 1)
-    assert dog.taken.keys() == {"main"}, "well for no time yet"
-    dog.packets(now + 1.1 + main.WELL)
+    assert dog.taken.keys() == {"main"}, "the control: it is taken along, and well for no time yet"
+    dog.acts.clear()
+    return now + 1
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_line_that_is_back_is_let_go_when_its_calls_have_ended(dog: Any, back: float, calls: int) -> None:
+    """Only then does it register again: while a call is carried, who calls in must not reach it by that way."""
+    well = back + main.WELL
+    dog.packets(well)
+    assert dog.taken, "nobody has counted since it is well"
+    assert [action for action, _ in dog.acts] == ["CoreShowChannels"]
+    dog.counted(well, UP * calls + COMPLETE)
+    dog.packets(well + 0.1)
     assert bool(dog.taken) == bool(calls)
-    dog.packets(now + 1.1 + main.LONGEST_CARRY)
+    dog.packets(back + main.LONGEST_CARRY)
     assert dog.taken == {}
 
 
-def test_line_that_is_back_is_kept_while_nobody_has_counted_its_calls(dog: Any) -> None:
-    dog.verdicts["main"], now = core.Verdict("router-dead", core.DEAD), time.monotonic()
-    dog.state.current = "lte-main"
-    dog.packets(now)
-    dog.verdicts["main"], dog.state.clean["main"] = core.Verdict(), now + 1
-    dog.packets(now + 1.1 + main.WELL)
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [(-1.0, COMPLETE), (main.WELL - 0.1, COMPLETE), (main.WELL, [{"Response": "Error"}])],
+    ids=["when it was dead", "before it was well", "refused"],
+)
+def test_line_that_is_back_is_kept_until_its_calls_were_counted(
+    dog: Any, back: float, asked: float, answer: list[dict[str, str]]
+) -> None:
+    dog.counted(back + asked, answer)
+    dog.packets(back + main.WELL + 0.1)
     assert dog.taken.keys() == {"main"}
+
+
+def test_it_is_asked_for_a_count_twice_a_second_and_not_with_every_look(dog: Any, back: float) -> None:
+    for n in range(20):
+        dog.packets(back + main.WELL + n / 20)
+    assert [action for action, _ in dog.acts] == ["CoreShowChannels"] * 2
+
+
+def test_call_that_is_carried_no_longer_introduces_itself_by_its_own_way(dog: Any, back: float) -> None:
+    dog.packets(back + main.LONGEST_CARRY)
+    assert dog.taken == {}
+    asks = [more for action, more in dog.acts if action == "CoreShowChannels"]
+    assert len(asks) == 2, "who is up there, and the count"
 
 
 def test_engineer_holds_at_once_and_never_a_dead_uplink(dog: Any) -> None:
