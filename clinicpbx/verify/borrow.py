@@ -28,7 +28,7 @@ from softphone.client import Pool
 
 SECONDS = 60  # the shortest registration that the PBX grants
 DEAF = 30  # seconds for which the PBX does not hear telephones' REGISTERs; renewed three times as often
-LOOK = 0.4  # seconds between two looks at who stole back his extension by TLS
+LOOK = 1.0  # seconds between two looks at who stole back his extension by TLS
 TLS = ";transport=tls"
 TABLE = "clinicpbx_verify"
 PORTS = 20000  # one for each extension, from here on
@@ -87,31 +87,44 @@ class Deaf(threading.Thread):
 
 class Again(threading.Thread):
     """Takes extensions again whose telephones, by TLS, have renewed their own registrations meanwhile: it rings there
-    for LOOK seconds, not until the stand-in's own renewal in half a minute."""
+    for LOOK seconds, not until the stand-in's own renewal in half a minute.
+
+    `seen` has what they registered: that is given back, as they believe in it and not in what stood there before.
+    """
 
     def __init__(self, pbx: Pbx, pool: Pool, own: str, extensions: Collection[str]) -> None:
         super().__init__(daemon=True)
         self.pbx, self.pool, self.own, self.extensions = pbx, pool, own, frozenset(extensions)
-        self.ended = threading.Event()
+        self.seen: dict[str, Contact] = {}
+        self._ended, self._taking = threading.Event(), threading.Lock()
 
     def look(self) -> list[str]:
         """One look. -> the extensions that were taken again; who is registered nowhere is nobody's concern here."""
-        found = contacts(self.pbx.database())
-        lost = sorted(e for e in self.extensions & found.keys() if f"@{self.own}:" not in found[e].uri)
-        if lost:
-            self.pool.register(lost, timeout=2)
+        lost = self._lost()
+        with self._taking:
+            if not lost or self._ended.is_set():
+                return []
+            self.pool.register(sorted(lost), timeout=2)
+        return sorted(lost)
+
+    def _lost(self) -> dict[str, Contact]:
+        found = contacts(self.pbx.database("registrar/contact"))
+        lost = {e: c for e, c in found.items() if e in self.extensions and f"@{self.own}:" not in c.uri}
+        self.seen |= lost
         return lost
 
     def run(self) -> None:
-        while not self.ended.wait(LOOK):
+        while not self._ended.wait(LOOK):
             with contextlib.suppress(Exception):  # the next look is soon
                 self.look()
 
-    def end(self) -> None:
-        """Returns when no look is under way."""
-        self.ended.set()
-        if self.is_alive():
-            self.join(10)
+    def end(self) -> dict[str, Contact]:
+        """Nothing is taken any more. -> what the telephones registered for themselves, by a last look as well."""
+        self._ended.set()
+        with self._taking, contextlib.suppress(Exception):
+            if self.ident:
+                self._lost()
+        return dict(self.seen)
 
 
 @dataclass(frozen=True)
@@ -226,15 +239,14 @@ def take(clinic: Clinic, secrets: Mapping[str, str], pbx: Pbx, path: Path) -> Bo
 
 def give_back(borrowed: Borrowed) -> list[str]:
     """Register every telephone's own contact again and end the pool. -> extensions that are not back, with a reason"""
-    left = {ext: max(SECONDS, contact.until - int(time.time())) for ext, contact in borrowed.contacts.items()}
     pool = borrowed.pool or Pool(borrowed.socket, connect_timeout=5)
-    if borrowed.again:
-        borrowed.again.end()
     try:
+        theirs = {**borrowed.contacts, **(borrowed.again.end() if borrowed.again else {})}
+        left = {ext: max(SECONDS, contact.until - int(time.time())) for ext, contact in theirs.items()}
         ours = {name for name, found in pool.registrations().items() if found["state"] == "registered"}
         pool.hangup_all()
         pool.unregister(sorted(ours - left.keys()), timeout=2)
-        told = pool.hand_over({ext: (borrowed.contacts[ext].uri, left[ext]) for ext in sorted(left)})
+        told = pool.hand_over({ext: (theirs[ext].uri, left[ext]) for ext in sorted(left)})
     finally:
         if borrowed.deaf:
             borrowed.deaf.end()

@@ -68,9 +68,9 @@ class Pbx:
     def delete(self, family: str, key: str) -> None:
         self.asterisk(f"database del {family} {key}")
 
-    def database(self) -> dict[str, str]:
-        """The whole AstDB, as `family/key` to value."""
-        lines = self.asterisk("database show").splitlines()
+    def database(self, family: str = "") -> dict[str, str]:
+        """The AstDB, or one family of it, as `family/key` to value."""
+        lines = self.asterisk(f"database show {family}".strip()).splitlines()
         found = (re.match(r"/(\S.*?)\s*: (.*)$", line) for line in lines)
         return {m[1]: m[2].strip() for m in found if m}
 

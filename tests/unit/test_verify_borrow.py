@@ -49,8 +49,8 @@ class Machine:
         self.said += commands
         return self.answer
 
-    def database(self) -> dict[str, str]:
-        return self.keys
+    def database(self, family: str = "") -> dict[str, str]:
+        return {key: value for key, value in self.keys.items() if key.startswith(family)}
 
 
 def test_a_registered_telephone_is_read_from_the_database() -> None:
@@ -89,10 +89,39 @@ def test_a_telephone_that_took_its_extension_back_by_tls_loses_it_again_at_once(
     deadline = time.monotonic() + 5
     while len(pool.taken) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    again.end()
-    taken = list(pool.taken)
-    time.sleep(2 * borrow.LOOK)
-    assert len(taken) >= 2 and pool.taken == taken, "it goes on until it is ended, and then no longer"
+    assert pool.taken == ["4102", "4102"]
+    pbx.keys |= stored("4103", "10.77.20.73")
+    assert set(again.end()) == {"4102", "4103"}, "both are given back what they registered themselves"
+    assert again.look() == [] and pool.taken == ["4102", "4102"], "and nothing is taken any more"
+
+
+def test_what_a_telephone_registered_meanwhile_is_given_back() -> None:
+    """It believes in that, and until then; and one that came only meanwhile is not left without any."""
+
+    class Ending:
+        def registrations(self) -> dict[str, dict[str, str]]:
+            return {ext: {"state": "registered"} for ext in ("2001", "2002", "4101", "4102")}
+
+        def hangup_all(self) -> None: ...
+
+        def shutdown(self) -> None: ...
+
+        def unregister(self, agents: list[str], timeout: float) -> None:
+            self.gone = agents
+
+        def hand_over(self, wanted: dict[str, tuple[str, int]]) -> dict[str, int]:
+            self.back = wanted
+            return dict.fromkeys(wanted, 200)
+
+    now, pool = int(time.time()), Ending()
+    again = borrow.Again(Machine({}), pool, "10.77.20.2", ["4101", "4102"])  # type: ignore[arg-type]
+    again.seen = {"4101": Contact("sip:4101@10.77.20.71:6001", now + 290), "4102": Contact("sip:4102@h", now + 280)}
+    before = {"2001": Contact("sip:2001@10.77.20.32", now + 100), "4101": Contact("sip:4101@10.77.20.71:5061", now + 5)}
+    kept = Borrowed(Path(), "10.77.20.2", before, pool, None, again)  # type: ignore[arg-type]
+    assert borrow.give_back(kept) == []
+    assert pool.gone == ["2002"] and pool.back.keys() == {"2001", "4101", "4102"}
+    uri, seconds = pool.back["4101"]
+    assert uri.endswith(":6001") and seconds > 280
 
 
 def test_the_patient_is_nobody_a_check_needs(clinic: Clinic) -> None:
