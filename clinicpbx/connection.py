@@ -164,7 +164,10 @@ def stream(client: Any, command: str, source: IO[bytes]) -> tuple[int, str]:
 
 
 class Conversation:
-    """A program on the machine that stays as long as the connection and answers one line with one line."""
+    """A program on the machine that stays as long as the connection and answers one line with one line.
+
+    After an error it is not to be asked again: an answer may still be on its way.
+    """
 
     def __init__(self, client: Any, command: str) -> None:
         self.command = command
@@ -177,14 +180,21 @@ class Conversation:
     def ask(self, line: str) -> str:
         """ClinicError when the link is lost or the program has ended, with what it said last."""
         with _linked(self.command):
-            with contextlib.suppress(OSError):  # of a program that ended: it said why
+            try:
                 self._channel.sendall(f"{line}\n".encode())
+            except OSError:
+                if not self._channel.closed:
+                    raise
             answer: bytes = self._answers.readline()
-        if not answer.endswith(b"\n"):
-            with _linked(self.command):
-                said = self._channel.makefile_stderr("rb").read().decode(errors="replace").strip()
-                raise EOFError(said.splitlines()[-1] if said else "it ended")
-        return answer.decode(errors="replace")
+            if answer.endswith(b"\n"):
+                return answer.decode(errors="replace")
+            said = self._channel.makefile_stderr("rb").read().decode(errors="replace").strip()
+            if not self._channel.get_transport().is_active():
+                raise EOFError("the link ended")
+        raise ClinicError(
+            f"`{textwrap.shorten(self.command, 60)}` ended on the PBX: {said.splitlines()[-1] if said else 'no word'}",
+            remedy="run it there as the toolkit's user and mend what it says; nothing was changed by it",
+        )
 
 
 @contextlib.contextmanager

@@ -120,6 +120,8 @@ def run(
     """
     logger.setLevel(logging.WARNING)
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # every failure is told in our own words
+    if ClinicError not in get_hub().NOT_ERROR:
+        get_hub().NOT_ERROR += (ClinicError,)
     trees.preview.clear()
     connection.refused.clear()
     hosts = inventory.hosts(clinic, dry=dry, at=at, restart=restart, make=make)
@@ -138,51 +140,55 @@ def run(
     progress = _Progress(tell, {})
     # The values are made before the first connection: bad input stops the deploy while nothing is contacted.
     _ = night.generation.digest, night.telephones.index
-    try:
-        with interruptible(), ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
-            state.set_stage(StateStage.Connect)
-            lines.kept = []
-            try:
-                connect_all(state)
-            except PyinfraError:
-                why = connection.refused[-1] if connection.refused else None
-                raise why or ClinicError(
-                    f"The PBX at {night.clinic.networks.management.pbx} cannot be reached: {' '.join(lines.kept)}",
-                    remedy="mend that; then run the deploy again",
-                ) from None
-            lines.kept = None
-            client = connection.client_of(next(iter(state.inventory)))
-            if before:
-                before(client)
-            for note in night.notes:
-                tell(f"  {note}")
-            state.set_stage(StateStage.Prepare)
-            try:
-                load_deploy_file(state, str(file))
-            except UnexpectedExternalError as error:  # pyinfra's wrapper of what our own code raised
-                raise error.exception from None
-            except PyinfraError as error:
-                raise ClinicError(f"Nothing was changed: {error}", remedy="see the lines above") from None
-            host = next(iter(state.inventory))
-            names = {h: _name(state.op_meta[h].names) for h in state.get_op_order()}
-            if only:
-                names = _only(names, only)
-                host.op_hash_order[:] = [h for h in host.op_hash_order if h in names]
-            planned = {h: state.ops[host][h].operation_meta for h in names}
-            progress.names = names
-            if not dry:
-                state.add_callback_handler(progress)
-                state.set_stage(StateStage.Execute)
+    with interruptible():
+        try:
+            with ctx_state.use(state), ctx_config.use(state.config), ctx_inventory.use(state.inventory):
+                state.set_stage(StateStage.Connect)
+                lines.kept = []
                 try:
-                    run_ops(state)
-                    progress.report()
+                    connect_all(state)
+                except PyinfraError:
+                    why = connection.refused[-1] if connection.refused else None
+                    raise why or ClinicError(
+                        f"The PBX at {night.clinic.networks.management.pbx} cannot be reached: {' '.join(lines.kept)}",
+                        remedy="mend that; then run the deploy again",
+                    ) from None
+                lines.kept = None
+                client = connection.client_of(next(iter(state.inventory)))
+                if before:
+                    before(client)
+                for note in night.notes:
+                    tell(f"  {note}")
+                state.set_stage(StateStage.Prepare)
+                try:
+                    load_deploy_file(state, str(file))
+                except UnexpectedExternalError as error:  # pyinfra's wrapper of what our own code raised
+                    raise error.exception from None
                 except PyinfraError as error:
-                    if not progress.failed:
-                        progress.failed.append(str(error))
-            if after and not progress.failed:
-                after(client)
-    finally:
-        disconnect_all(state)
+                    raise ClinicError(f"Nothing was changed: {error}", remedy="see the lines above") from None
+                host = next(iter(state.inventory))
+                names = {h: _name(state.op_meta[h].names) for h in state.get_op_order()}
+                if only:
+                    names = _only(names, only)
+                    host.op_hash_order[:] = [h for h in host.op_hash_order if h in names]
+                planned = {h: state.ops[host][h].operation_meta for h in names}
+                progress.names = names
+                if not dry:
+                    state.add_callback_handler(progress)
+                    state.set_stage(StateStage.Execute)
+                    try:
+                        run_ops(state)
+                        progress.report()
+                    except PyinfraError as error:
+                        if not progress.failed:
+                            progress.failed.append(str(error))
+                if after and not progress.failed:
+                    after(client)
+        except KeyboardInterrupt:
+            state.pool.kill(block=False)  # what runs there holds the only place, and disconnecting wants one
+            raise
+        finally:
+            disconnect_all(state)
     result = _result(night, names, planned, progress, dry)
     return {**result, "diff": [hidden(line) for line in result["diff"]]}
 

@@ -33,7 +33,7 @@ for line in sys.stdin:
         else: out[p]=found+[d.decode('utf-8','replace') if len(d)<65536 else '']
     print(json.dumps(out),flush=True)
 """
-ROOT = "sudo -n "
+AS_ROOT = "sudo -n "
 _programs: WeakKeyDictionary[Any, Conversation] = WeakKeyDictionary()
 
 
@@ -49,6 +49,9 @@ def below(host: Host, folder: str) -> dict[str, list[str]]:
 
 
 def _ask(client: Any, folder: str, paths: list[str]) -> dict[str, list[str]]:
-    if client not in _programs:
-        _programs[client] = Conversation(client, f"{ROOT}python3 -I -S -c {shlex.quote(_PROGRAM)}")
-    return dict(json.loads(_programs[client].ask(json.dumps([folder, paths]))))
+    program = _programs.pop(client, None)  # kept only while it answers
+    if program is None:
+        program = Conversation(client, f"{AS_ROOT}python3 -I -S -c {shlex.quote(_PROGRAM)}")
+    found = json.loads(program.ask(json.dumps([folder, paths])))
+    _programs[client] = program
+    return dict(found)
